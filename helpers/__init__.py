@@ -1,0 +1,17 @@
+"""The companion library of the course Fine-Tuning LLMs on One GPU.
+
+Each module answers one question of one chapter: import what you need by name, as in
+`from helpers import yoda`. Nothing heavy is imported until a function needs it.
+"""
+
+__all__ = [
+    "chat",
+    "environment",
+    "evaluation",
+    "figures",
+    "generation",
+    "models",
+    "plots",
+    "training",
+    "yoda",
+]

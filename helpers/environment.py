@@ -1,0 +1,187 @@
+"""Which machine is this: its profile, device, number type and folders.
+
+Taught in: notebooks/00_tldr.ipynb
+"""
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "PROFILES",
+    "Profile",
+    "cache_folder",
+    "cpu_has_bfloat16",
+    "profile",
+    "quiet",
+    "runs_folder",
+]
+
+GIB = 1024**3
+PROJECT = "fine-tuning-on-one-gpu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What one kind of machine trains, and how.
+
+    Attributes:
+        name: `"cpu"`, `"t4"` or `"pod"`.
+        machine: Which machines it is for, in words.
+        device: `"cpu"` or `"cuda"`.
+        base_model: Name of the base model on the hub, or of the embedded one.
+        precision: Number type of the computation, as torch spells it.
+        attention: Attention implementation, as transformers spells it.
+    """
+
+    name: str
+    machine: str
+    device: str
+    base_model: str
+    precision: str
+    attention: str = "sdpa"
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The number type of the computation as a torch dtype."""
+        import torch
+
+        return getattr(torch, self.precision)
+
+
+PROFILES = {
+    "cpu": Profile("cpu", "no CUDA", "cpu", "SmolLM2-135M-Instruct", "bfloat16"),
+    "t4": Profile(
+        "t4",
+        "CUDA below 8.0, or under 20 GiB",
+        "cuda",
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+        "float16",
+    ),
+    "pod": Profile(
+        "pod",
+        "CUDA 8.0 and up, 20 GiB and up",
+        "cuda",
+        "Qwen/Qwen2.5-7B-Instruct",
+        "bfloat16",
+    ),
+}
+
+
+def profile(name: str | None = None, *, base_model: str | None = None) -> Profile:
+    """Return the profile of this machine, or the one asked for.
+
+    The `cpu` profile computes in bfloat16 where the processor multiplies in it, else in float32;
+    the `pod` profile takes FlashAttention where it is installed.
+
+    Args:
+        name: `"cpu"`, `"t4"` or `"pod"`. Without it the environment variable
+            `FINETUNING_PROFILE` decides, and without that the machine does.
+        base_model: A hub name or a local folder, in place of the profile's base model.
+
+    Returns:
+        The profile.
+
+    Raises:
+        ValueError: The name is unknown, or the profile needs a CUDA GPU that is not there.
+
+    Example:
+        >>> profile("cpu").base_model
+        'SmolLM2-135M-Instruct'
+
+    Taught in: notebooks/00_tldr.ipynb
+    """
+    asked = name or os.environ.get("FINETUNING_PROFILE") or _detect()
+    if asked not in PROFILES:
+        source = "argument" if name else "FINETUNING_PROFILE"
+        raise ValueError(
+            f"unknown profile {asked!r} ({source}): choose one of {', '.join(PROFILES)}, "
+            "or leave it out and let the machine decide"
+        )
+    chosen = PROFILES[asked]
+    if chosen.device == "cuda" and _detect() == "cpu":
+        raise ValueError(
+            f"profile {asked!r} needs a CUDA GPU and torch sees none: choose profile 'cpu', "
+            "or run `python -m helpers doctor` to see what is missing"
+        )
+    if chosen.name == "cpu" and not cpu_has_bfloat16():
+        chosen = dataclasses.replace(chosen, precision="float32")
+    if chosen.name == "pod" and importlib.util.find_spec("flash_attn"):
+        chosen = dataclasses.replace(chosen, attention="flash_attention_2")
+    return dataclasses.replace(chosen, base_model=base_model or chosen.base_model)
+
+
+def _detect() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    card = torch.cuda.get_device_properties(0)
+    # The capability, not is_bf16_supported(): that one says yes on a T4, which only emulates it.
+    return "pod" if card.major >= 8 and card.total_memory >= 20 * GIB else "t4"
+
+
+def cpu_has_bfloat16() -> bool:
+    """Return whether this processor multiplies bfloat16 matrices in hardware.
+
+    Example:
+        >>> cpu_has_bfloat16() in (True, False)
+        True
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        return False
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cache_folder() -> Path:
+    """Return the folder that keeps downloads: `FINETUNING_CACHE`, or one in the user's cache.
+
+    Example:
+        >>> cache_folder().name
+        'fine-tuning-on-one-gpu'
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PROJECT
+    return Path(os.environ.get("FINETUNING_CACHE") or default)
+
+
+def runs_folder() -> Path:
+    """Return the folder for what the notebooks write: `runs/` of the checkout, else of here.
+
+    Example:
+        >>> runs_folder().name
+        'runs'
+    """
+    checkout = Path(__file__).resolve().parent.parent
+    return (checkout if (checkout / "pyproject.toml").exists() else Path.cwd()) / "runs"
+
+
+def quiet() -> None:
+    """Hide progress bars and the messages of libraries that a reader can do nothing about.
+
+    - bitsandbytes asks for the optional package `kernels` on processors with AVX512-BF16.
+    - transformers 5.23 warns of a rename inside PEFT, trl and itself.
+    - datasets and transformers draw bars for steps that take a second here.
+
+    Taught in: notebooks/00_tldr.ipynb
+    """
+    import datasets
+    import transformers
+
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_news)
+    warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing. is deprecated")
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "Failed to load CPU gemm_4bit_forward" not in record.getMessage()
