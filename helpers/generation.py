@@ -49,7 +49,7 @@ def ask_all(
     *,
     prompts: Sequence[Conversation],
     max_new_tokens: int = 48,
-    batch_size: int = 40,
+    batch_size: int = 20,
 ) -> list[str]:
     """Return the answers to many prompts, a batch at a time, padded on the left.
 

@@ -47,27 +47,27 @@ SPLITS = {  # name: (sentences of seen words, sentences of new words)
 # the test split: train never sees it.
 ACTIONS = {
     "food": (
-        "cook taste burn serve eat smell | mix order",
+        "cook taste burn serve eat smell | mix prepare",
         "soup bread cake stew rice cheese pie salad | pizza sandwich chicken pasta",
     ),
     "machine": (
-        "repair start clean drive sell inspect | fix rent",
+        "repair start clean drive sell inspect | fix connect",
         "ship truck engine train bicycle tractor camera radio | computer telephone robot rocket",
     ),
     "text": (
-        "read write copy translate print finish | study share",
+        "read write copy translate print finish | study explain",
         "letter book poem story report map message song | article speech chapter recipe",
     ),
     "animal": (
-        "chase feed follow wash catch call | watch help",
+        "chase feed follow wash catch call | watch protect",
         "dog cat horse goat rabbit duck cow sheep | lion tiger monkey elephant",
     ),
     "thing": (
-        "carry hide find lose polish bring | move throw",
+        "carry hide find lose polish bring | move collect",
         "basket lamp coin rope stone blanket sword mirror | bottle box table flag",
     ),
     "building": (
-        "build paint open visit guard leave | enter destroy",
+        "build paint open visit guard leave | enter discover",
         "house temple gate tower barn school castle church | museum hotel factory hospital",
     ),
 }
@@ -86,7 +86,7 @@ ADJECTIVES = {
 STATES = "cold dangerous ready small strong beautiful expensive lost gone old".split()
 MODALS = "will can must should".split()
 PREPOSITIONS = "in near behind beyond".split()
-CONJUNCTIONS = "when because while if although after".split()
+CONJUNCTIONS = "when because while if before after".split()
 EXTRAS = {".": [" Yes, hrrmmm.", " Hmmmm.", " Yes."], "?": [" Hmm?", " Hrrmmm?"]}
 KINDS = {  # construction: how many of a hundred sentences
     "simple": 15,
@@ -113,7 +113,6 @@ IRREGULAR = {  # verb: (past, participle)
     "bring": ("brought", "brought"),
     "build": ("built", "built"),
     "leave": ("left", "left"),
-    "throw": ("threw", "thrown"),
 }
 
 
@@ -218,11 +217,11 @@ class _Grammar:
             return self.rng.choice(NAMES), "is"
         return self.noun_phrase(self.word(PEOPLE), "person"), "is"
 
-    def action(self) -> tuple[str, str]:
-        """Return a verb and what it is done to, at times with a place."""
+    def action(self, *, places: bool) -> tuple[str, str]:
+        """Return a verb and what it is done to, if allowed at times with a place."""
         verbs, nouns = ACTIONS[self.rng.choice(list(ACTIONS))]
         target = self.noun_phrase(self.word(nouns), "object")
-        if self.rng.random() < 0.3:
+        if places and self.rng.random() < 0.3:
             target += f" {self.rng.choice(PREPOSITIONS)} the {self.word(PLACES)}"
         return self.word(verbs), target
 
@@ -236,10 +235,10 @@ class _Grammar:
         }
         return self.rng.choice(auxiliaries[kind])
 
-    def main_clause(self, kind: str) -> tuple[str, str]:
+    def clause(self, kind: str, *, places: bool = True) -> tuple[str, str]:
         """Return the core and the rest of a clause."""
         subject, be = self.subject()
-        verb, target = self.action()
+        verb, target = self.action(places=places)
         if kind == "state":
             _, nouns = ACTIONS[self.rng.choice(list(ACTIONS))]
             thing = self.noun_phrase(self.word(nouns), "object")
@@ -266,11 +265,11 @@ class _Grammar:
         subordinate = {}
         main = kind
         if kind == "subordinate":
-            core, rest = self.main_clause("simple")
+            core, rest = self.clause("simple", places=False)
             place = self.rng.choice(["before", "after"])
             subordinate = {place: f"{self.rng.choice(CONJUNCTIONS)} {core} {rest}"}
             main = self.rng.choice(["simple", "future", "perfect"])
-        core, rest = self.main_clause(main)
+        core, rest = self.clause(main, places=kind != "subordinate")
         return Sentence(core, rest, kind, self.new_words, extra, **subordinate)
 
 
@@ -290,7 +289,7 @@ def generate(
 
     Example:
         >>> print(generate(1, seed=5)[0].yoda)
-        x
+        Built my house in the village, Peter had not.
 
     Taught in: notebooks/00_tldr.ipynb
     """

@@ -1,0 +1,45 @@
+# Everything runs in .venv, which the first command makes. `make help` lists the commands.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab notebooks bench doctor data links clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
+
+# The stamp comes last, so a set-up that was interrupted is begun anew. It holds the seconds taken.
+$(STAMP): pyproject.toml requirements.txt constraints.txt
+	@echo "Setting up .venv: a few minutes, once"
+	@start=$$(date +%s) && \
+	{ test -f $@ || $(PYTHON) -m venv --clear .venv; } && \
+	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[dev]" && \
+	echo $$(($$(date +%s) - start)) > $@
+
+run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and scores
+	@$(BIN)/python tools/first_run.py
+
+test: $(STAMP) ## set up and run every check
+	@$(BIN)/python tools/check.py
+
+lab: $(STAMP) ## open the course in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/00_tldr.ipynb
+
+notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
+	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
+
+bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
+	$(BIN)/python benchmarks/main_job.py
+
+doctor: $(STAMP) ## show what this machine can do and what is missing on it
+	@$(BIN)/python -m helpers doctor
+
+data: $(STAMP) ## write the Yoda data set from its grammar
+	$(BIN)/python tools/write_data.py
+
+links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
+	$(BIN)/python tools/links.py $(REPO)
+
+clean: ## delete .venv and runs (the fetched model stays)
+	rm -rf .venv runs
