@@ -33,7 +33,7 @@ bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 	$(BIN)/python benchmarks/main_job.py
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it
-	@$(BIN)/python -m helpers doctor
+	-@$(BIN)/python -m helpers doctor
 
 data: $(STAMP) ## write the Yoda data set from its grammar
 	$(BIN)/python tools/write_data.py

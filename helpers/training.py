@@ -69,18 +69,19 @@ def sft_settings(profile: Profile) -> dict[str, Any]:
 
     Example:
         >>> from helpers.environment import PROFILES
-        >>> sft_settings(PROFILES["cpu"])["max_steps"]
-        150
+        >>> sft_settings(PROFILES["cpu"])["num_train_epochs"]
+        1
 
     Taught in: notebooks/00_tldr.ipynb
     """
     of_profile = {
-        "cpu": {"per_device_train_batch_size": 4, "learning_rate": 1e-3, "max_steps": 150},
-        "t4": {"per_device_train_batch_size": 8, "learning_rate": 3e-4, "max_steps": 90},
-        "pod": {"per_device_train_batch_size": 8, "learning_rate": 2e-4, "max_steps": 90},
+        "cpu": {"per_device_train_batch_size": 4, "learning_rate": 1e-3},
+        "t4": {"per_device_train_batch_size": 8, "learning_rate": 3e-4},
+        "pod": {"per_device_train_batch_size": 8, "learning_rate": 2e-4},
     }
     return {
         **of_profile[profile.name],
+        "num_train_epochs": 1,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 5,
         "max_length": 128,

@@ -1,0 +1,174 @@
+"""A pytest plugin that makes nbval compare what JupyterLab would have stored, strictly.
+
+nbval 0.11 alone
+- runs cells without history, so that a trailing `;` does not silence a cell;
+- leaves pytest's variable in the kernel's environment, which makes ipykernel lose the output of
+  subprocesses;
+- ignores `clear_output` and updated displays;
+- compares no images, not even their number;
+- passes a stored cell that was never run;
+- compares decimals letter by letter.
+
+Each is closed here by wrapping the one method of nbval that decides it. Load it with
+`pytest -p strict_nbval --nbval`.
+"""
+
+import base64
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import nbval.kernel
+import nbval.plugin
+
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-4, 1e-6
+IMAGE_TOLERANCE_PIXELS = 8  # another font moves a tight bounding box by a few
+DECIMAL = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:[eE][+-]?\d+)?|[eE][+-]?\d+)(?![\w.])")
+
+
+def equal_but_for_rounding(stored: str, new: str) -> bool:
+    """Return whether two texts differ only in decimals, and in these within the tolerance."""
+    if DECIMAL.sub("#", stored).split() != DECIMAL.sub("#", new).split():
+        return False  # split: the padding of a table changes with the digits
+    pairs = zip(DECIMAL.findall(stored), DECIMAL.findall(new), strict=True)
+    return all(
+        math.isclose(float(a), float(b), rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
+        for a, b in pairs
+    )
+
+
+def images(outputs: list[Any]) -> list[tuple[str, int, int]]:
+    """Return type, width and height in pixels of each PNG among a cell's outputs."""
+    found = []
+    for output in outputs:
+        data = output.get("data", {}).get("image/png")
+        if data:
+            header = base64.b64decode(data[:64])
+            width, height = (int.from_bytes(header[i : i + 4], "big") for i in (16, 20))
+            found.append(("png", width, height))
+    return found
+
+
+def same_images(stored: list[Any], new: list[Any]) -> bool:
+    """Return whether two cells show as many images of nearly the same sizes."""
+    a, b = images(stored), images(new)
+    return len(a) == len(b) and all(
+        abs(x - y) <= IMAGE_TOLERANCE_PIXELS
+        for one, other in zip(a, b, strict=True)
+        for x, y in zip(one[1:], other[1:], strict=True)
+    )
+
+
+def _texts(outputs: list[Any]) -> Iterator[tuple[Any, str]]:
+    """Yield each text among a cell's outputs as a container and its key."""
+    for output in outputs:
+        if output.output_type == "stream":
+            yield output, "text"
+        for key, value in sorted(output.get("data", {}).items()):
+            if key.startswith("text/") and isinstance(value, str):
+                yield output["data"], key
+
+
+class _Outputs:
+    """The outputs of the running cell, kept as a front end keeps them."""
+
+    def __init__(self, cell: Any):
+        self.cell = cell
+        self.clear_next = False
+        self.shown: dict[str, list[int]] = {}  # display id: where it stands
+
+    @property
+    def outputs(self) -> list[Any]:
+        return self.cell.test_outputs  # nbval makes a new list at each run
+
+    def clear(self) -> None:
+        self.outputs.clear()
+        self.shown.clear()
+        self.clear_next = False
+
+    def accept(self, message: dict[str, Any]) -> bool:
+        """Take note of a message; return whether nbval should see it too."""
+        kind, content = message["msg_type"], message["content"]
+        display_id = content.get("transient", {}).get("display_id")
+        if kind == "clear_output":
+            if content.get("wait"):
+                self.clear_next = True
+            else:
+                self.clear()
+            return False
+        if kind == "update_display_data":
+            for place in self.shown.get(display_id, []):
+                self.outputs[place]["data"] = content["data"]
+                self.outputs[place]["metadata"] = content["metadata"]
+            return False
+        if kind in ("display_data", "execute_result", "stream", "error"):
+            if self.clear_next:
+                self.clear()
+            if display_id is not None:
+                self.shown.setdefault(display_id, []).append(len(self.outputs))
+        return True
+
+
+def _start_kernel_without_pytest(start: Callable) -> Callable:
+    def start_new_kernel(*args: Any, **kwargs: Any) -> Any:
+        env = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
+        return start(*args, env=env, **kwargs)
+
+    return start_new_kernel
+
+
+def _execute_with_history(self: Any, cell_input: str, allow_stdin: bool | None = None) -> Any:
+    return self.kc.execute(
+        cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
+    )
+
+
+def _fold_messages(get: Callable) -> Callable:
+    def get_kernel_message(self: Any, timeout: float | None = None, stream: str = "iopub") -> Any:
+        message = get(self, timeout=timeout, stream=stream)
+        outputs = getattr(self, "strict_outputs", None)
+        if outputs is None or outputs.accept(message):
+            return message
+        return {**message, "msg_type": "comm_msg"}  # nbval skips these
+
+    return get_kernel_message
+
+
+def _refuse_never_run(runtest: Callable) -> Callable:
+    def strict_runtest(self: Any) -> Any:
+        never_run = self.cell.source.strip() and self.cell.execution_count is None
+        if never_run and not self.options["skip"]:
+            self.raise_cell_error("the stored cell was never run (execution_count is null)")
+        self.parent.strict_outputs = _Outputs(self)
+        return runtest(self)
+
+    return strict_runtest
+
+
+def _compare_strictly(compare: Callable) -> Callable:
+    def compare_outputs(self: Any, test: list, ref: list, skip_compare: Any = None) -> bool:
+        if not same_images(ref, test):
+            self.comparison_traceback = [
+                f"the images differ: stored {images(ref)}, new {images(test)}"
+            ]
+            return False
+        stored, new = list(_texts(ref)), list(_texts(test))
+        if len(stored) == len(new):
+            for (old, old_key), (fresh, key) in zip(stored, new, strict=True):
+                a, b = self.sanitize(old[old_key]), self.sanitize(fresh[key])
+                if old_key == key and a != b and equal_but_for_rounding(a, b):
+                    fresh[key] = old[old_key]
+        return compare(self, test, ref, skip_compare)
+
+    return compare_outputs
+
+
+nbval.kernel.start_new_kernel = _start_kernel_without_pytest(nbval.kernel.start_new_kernel)
+nbval.kernel.RunningKernel.execute_cell_input = _execute_with_history
+nbval.plugin.IPyNbFile.get_kernel_message = _fold_messages(
+    nbval.plugin.IPyNbFile.get_kernel_message
+)
+nbval.plugin.IPyNbCell.runtest = _refuse_never_run(nbval.plugin.IPyNbCell.runtest)
+nbval.plugin.IPyNbCell.compare_outputs = _compare_strictly(nbval.plugin.IPyNbCell.compare_outputs)

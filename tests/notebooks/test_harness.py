@@ -1,0 +1,176 @@
+"""The harness itself: each planted fault must fail, and the healthy notebook must pass."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import notebook as runner
+import pytest
+import strict_nbval
+from test_static import ROOT, problems
+
+HEALTHY = [
+    "print('mean 0.1234567')",
+    "import matplotlib.pyplot as plt\n\nplt.plot([1, 2]);",
+    "import subprocess\n\nsubprocess.run(['echo', 'from a subprocess']);",
+    "from IPython.display import clear_output\n\nprint('progress')\nclear_output()\nprint('done')",
+    "{'loss': 0.5}",
+]
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory) -> Path:
+    """An executed notebook that uses all that nbval alone gets wrong."""
+    path = tmp_path_factory.mktemp("harness") / "healthy.ipynb"
+    cells = [nbformat.v4.new_code_cell(source) for source in HEALTHY]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    runner.execute(path, path)
+    return path
+
+
+def nbval(path: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", "-p", "strict_nbval", "--nbval", "-q", str(path)]
+    command += ["--nbval-current-env", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    sanitize = ["--nbval-sanitize-with", str(ROOT / "tests/notebooks/sanitize.cfg")]
+    return subprocess.run(
+        [*command, *sanitize, "-p", "no:cacheprovider"], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+def planted(healthy: Path, folder: Path, cell: int, change) -> Path:
+    """Write a copy of the healthy notebook with one cell changed."""
+    notebook = nbformat.read(healthy, as_version=4)
+    change(notebook.cells[cell])
+    path = folder / "planted.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_the_healthy_notebook_passes(healthy, tmp_path):
+    path = shutil.copy(healthy, tmp_path)
+    run = nbval(Path(path))
+    assert run.returncode == 0, run.stdout
+    assert f"{len(HEALTHY)} passed" in run.stdout
+
+
+def wrong_value(cell):
+    cell.outputs[0].text = "mean 0.1244567\n"
+
+
+def missing_figure(cell):
+    cell.outputs.clear()
+
+
+def larger_figure(cell):
+    cell.source = cell.source.replace("plt.plot", "plt.figure(figsize=(9, 9))\nplt.plot")
+
+
+def lost_subprocess_output(cell):
+    cell.outputs.clear()
+
+
+def extra_warning(cell):
+    cell.source = "import warnings\n\nwarnings.warn('new')\n" + cell.source
+
+
+def never_run(cell):
+    cell.execution_count = None
+    cell.outputs.clear()
+
+
+def another_error(cell):
+    cell.source = "1 / 0"
+
+
+@pytest.mark.parametrize(
+    ("cell", "change", "message"),
+    [
+        (0, wrong_value, "outputs differ"),
+        (1, missing_figure, "images differ"),
+        (1, larger_figure, "images differ"),
+        (2, lost_subprocess_output, "outputs differ"),
+        (0, extra_warning, "outputs differ"),
+        (4, never_run, "never run"),
+        (3, another_error, "ZeroDivisionError"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_planted_fault_fails(healthy, tmp_path, cell, change, message):
+    run = nbval(planted(healthy, tmp_path, cell, change))
+    assert run.returncode == 1, run.stdout
+    assert message in run.stdout
+    assert "1 failed" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "same"),
+    [
+        ("loss 0.123456", "loss 0.123457", True),
+        ("loss 0.12", "loss 0.13", False),
+        ("38 of 40", "37 of 40", False),
+        ("a 0.5", "b 0.5", False),
+        ("1e-5  x", "1.00001e-5 x", True),
+        ("0.1 0.2", "0.1", False),
+    ],
+)
+def test_decimals_are_compared_within_a_tolerance(stored, new, same):
+    assert strict_nbval.equal_but_for_rounding(stored, new) is same
+
+
+def stderr(cell):
+    cell.outputs.append(nbformat.v4.new_output("stream", name="stderr", text="warning"))
+
+
+def widget(cell):
+    data = {"application/vnd.jupyter.widget-view+json": {}}
+    cell.outputs.append(nbformat.v4.new_output("display_data", data=data))
+
+
+def home_path(cell):
+    cell.outputs[0].text = "/home" + "/reader/adapter"
+
+
+def token(cell):
+    cell.source += "\nlogin('hf_" + "a" * 30 + "')"
+
+
+def silent_skip(cell):
+    cell.metadata["tags"] = ["nbval-skip"]
+
+
+def out_of_order(cell):
+    cell.execution_count = 7
+
+
+def syntax_error(cell):
+    cell.source = "print("
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (stderr, "stderr is stored"),
+        (widget, "widget's state"),
+        (home_path, "machine's path"),
+        (token, "access token"),
+        (silent_skip, "without a comment"),
+        (out_of_order, "in order"),
+        (syntax_error, "was never closed"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_planted_flaw_is_found_without_running(healthy, tmp_path, change, message):
+    path = planted(healthy, tmp_path, 0, change)
+    notebook = nbformat.read(path, as_version=4)
+    before = problems(healthy, nbformat.read(healthy, as_version=4))
+    new = set(problems(path, notebook)) - set(before)
+    assert any(message in line for line in new), new
+
+
+def test_generated_cells_and_captions_are_missed(healthy):
+    """The healthy notebook has a figure without a caption, no badge and no install cell."""
+    found = problems(healthy, nbformat.read(healthy, as_version=4))
+    assert [line for line in found if "badge" in line or "install" in line or "captions" in line]
+    assert len(found) == 3

@@ -1,0 +1,117 @@
+"""Static checks of the notebooks, which need no torch: shape, outputs, links, one voice."""
+
+import ast
+import re
+from pathlib import Path
+
+import links
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|tmp|work|Users|content)/")
+TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9]{20,})")
+MAX_LINES, MAX_UNCOMPARED = 30, 0.10
+
+
+def tags(cell) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def code_of(cell) -> str:
+    """Return a cell's Python, its magics blanked."""
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", cell.source, flags=re.MULTILINE)
+
+
+def problems(path: Path, notebook) -> list[str]:
+    """Return what is wrong with a notebook, a line each."""
+    cells = notebook.cells
+    code = [cell for cell in cells if cell.cell_type == "code" and cell.source.strip()]
+    found = []
+    for cell in code:
+        where = f"cell {cells.index(cell)}"
+        try:
+            ast.parse(code_of(cell))
+        except SyntaxError as error:
+            found.append(f"{where}: {error}")
+        if len(cell.source.splitlines()) > MAX_LINES:
+            found.append(f"{where}: over {MAX_LINES} lines")
+        if tags(cell) & UNCOMPARED and "# Not compared: " not in cell.source:
+            found.append(f"{where}: left uncompared without a comment '# Not compared: why'")
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                found.append(f"{where}: stderr is stored")
+            if output.output_type == "error" and "raises-exception" not in tags(cell):
+                found.append(f"{where}: an error is stored")
+            if any("widget" in kind for kind in output.get("data", {})):
+                found.append(f"{where}: a widget's state is stored")
+    counts = [cell.execution_count for cell in code if "nbval-skip" not in tags(cell)]
+    if counts != list(range(1, len(counts) + 1)):
+        found.append(f"execution counts are not 1 to {len(counts)} in order: run `make notebooks`")
+    printing = [cell for cell in code if cell.outputs]
+    uncompared = [cell for cell in printing if tags(cell) & UNCOMPARED]
+    if len(uncompared) > MAX_UNCOMPARED * len(printing):
+        found.append(f"{len(uncompared)} of {len(printing)} outputs are left uncompared")
+    everything = nbformat.writes(notebook)
+    for name, pattern in (("a machine's path", MACHINE_PATH), ("an access token", TOKEN)):
+        if match := pattern.search(everything):
+            found.append(f"{name} is stored: {match[0]!r}")
+    if "widgets" in notebook.metadata:
+        found.append("the notebook stores widget state")
+    return found + prose_problems(path, cells) + generated_problems(path, cells)
+
+
+def prose_problems(path: Path, cells) -> list[str]:
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    found = []
+    if re.search(r"!\[\s*\]\(|<img (?![^>]*alt=)", text):
+        found.append("an image has no alt text")
+    chapter = path.name.split("_")[0].lstrip("0") or "0"
+    numbers = re.findall(r"^\*Figure (\w+)\.(\d+)\.", text, flags=re.MULTILINE)
+    expected = [(chapter, str(i + 1)) for i in range(len(numbers))]
+    if path.name[0].isdigit() and numbers != expected:
+        found.append(f"figures are numbered {numbers}, expected {expected}")
+    n_images = sum("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
+    if n_images != len(numbers):
+        found.append(f"{n_images} figures but {len(numbers)} numbered captions")
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        if not target.startswith(("http://", "https://")):
+            if not (path.parent / target).exists():
+                found.append(f"link to {target}, which does not exist")
+    return found
+
+
+def generated_problems(path: Path, cells) -> list[str]:
+    found = []
+    for tag in ("badge", "install"):
+        tagged = [cell.source for cell in cells if tag in tags(cell)]
+        if tagged != [links.generated(tag, path.name, links.repository())]:
+            found.append(f"the {tag} cell is not as generated: run `make links`")
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_well_kept(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert problems(path, notebook) == []
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *NOTEBOOKS], ids=lambda path: path.name)
+def test_badges_name_the_repository_of_pyproject(path):
+    named = set(links.COLAB.findall(path.read_text("utf-8")))
+    assert named == {links.repository()}, "run `make links`"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
+def test_pages_link_to_what_exists(path):
+    text = path.read_text("utf-8")
+    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not t.startswith("http")]
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert not re.search(r"!\[\s*\]\(", text), "an image has no alt text"

@@ -1,0 +1,57 @@
+"""Run every check and print a summary line for each: the work of `make test`."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
+NBVAL = [
+    *PYTEST,
+    *("-p", "strict_nbval", "--nbval", "--nbval-current-env"),
+    *("--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"),
+    *("--nbval-cell-timeout", "900", "--nbval-kernel-startup-timeout", "120"),
+]
+CHECKS = {
+    "ruff lint": [sys.executable, "-m", "ruff", "check"],
+    "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
+    "model": [sys.executable, "-m", "helpers", "fetch"],
+    "unit tests": [*PYTEST, "tests/unit"],
+    "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
+    "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
+    "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
+    "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
+    "notebooks": [*NBVAL, "notebooks"],
+}
+
+
+def main() -> int:
+    """Run all checks, the later ones too where one fails. Return 1 if any failed."""
+    environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
+    summary, n_failed = [], 0
+    for name, command in CHECKS.items():
+        print(f"\n== {name}", flush=True)
+        start = time.monotonic()
+        run = subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
+        )
+        lines = []
+        for line in run.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+        code = run.wait()
+        n_failed += code != 0
+        counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", "".join(lines[-2:]))
+        result = "ok" if code == 0 else f"FAILED ({code})"
+        seconds = time.monotonic() - start
+        summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")
+    print("\n" + "\n".join(summary))
+    print(f"{len(CHECKS) - n_failed} passed, {n_failed} failed")
+    return 1 if n_failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
