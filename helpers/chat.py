@@ -69,9 +69,7 @@ class TokenView:
         return f"{len(self.tokens)} tokens; the {self.n_learned} learned ones are marked"
 
 
-def tokens(
-    tokenizer: "PreTrainedTokenizerBase", example: Mapping[str, Sequence[int]]
-) -> TokenView:
+def tokens(tokenizer: "PreTrainedTokenizerBase", example: Mapping[str, Sequence[int]]) -> TokenView:
     """Show one tokenized example as the trainer feeds it to the model.
 
     Args:

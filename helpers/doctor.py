@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 
-from helpers.environment import GIB, PROFILES, PROJECT, cache_folder, cpu_has_bfloat16, profile
+from helpers.environment import GIB, PROJECT, cache_folder, cpu_has_bfloat16, profile
 from helpers.models import EMBEDDED, is_fetched
 
 __all__ = ["Check", "examine"]
@@ -45,7 +45,9 @@ def examine() -> list[Check]:
         'Python'
     """
     version = ".".join(map(str, sys.version_info[:3]))
-    rows = [_check("Python", version, (3, 11) <= sys.version_info < (3, 14), "install 3.11 to 3.13")]
+    rows = [
+        _check("Python", version, (3, 11) <= sys.version_info < (3, 14), "install 3.11 to 3.13")
+    ]
     packages = _check_packages()
     rows += packages
     if not any(row.name == "torch" and row.found == "missing" for row in packages):
@@ -102,10 +104,21 @@ def _check_room() -> list[Check]:
     while not folder.exists():
         folder = folder.parent
     free_gib = shutil.disk_usage(folder).free / GIB
-    rows = [_check("free disk", f"{free_gib:.0f} GiB", free_gib >= 3, "free 3 GiB or set FINETUNING_CACHE")]
+    rows = [
+        _check(
+            "free disk", f"{free_gib:.0f} GiB", free_gib >= 3, "free 3 GiB or set FINETUNING_CACHE"
+        )
+    ]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-        rows.append(_check("memory", f"{memory_gib:.0f} GiB", memory_gib >= 5.5, "close programs: it takes 6 GiB"))
+        rows.append(
+            _check(
+                "memory",
+                f"{memory_gib:.0f} GiB",
+                memory_gib >= 5.5,
+                "close programs: it takes 6 GiB",
+            )
+        )
     fetched = is_fetched()
     found = "fetched" if fetched else "not fetched yet"
     return [*rows, _check(EMBEDDED, found, fetched, "python -m helpers fetch")]

@@ -177,6 +177,7 @@ def quiet() -> None:
 
     Taught in: notebooks/00_tldr.ipynb
     """
+    warnings.filterwarnings("ignore", message="IProgress not found")  # bars are off anyway
     import datasets
     import transformers
 

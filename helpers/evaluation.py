@@ -128,7 +128,9 @@ def compare(
             )
         scores = []
         for answers in (before, after):
-            pairs = [p for p, c in zip(zip(answers, references, strict=True), chosen, strict=True) if c]
+            pairs = [
+                p for p, c in zip(zip(answers, references, strict=True), chosen, strict=True) if c
+            ]
             scores.append(score(*zip(*pairs, strict=True)))
         old, new = scores
         rows[name] = {

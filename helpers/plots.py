@@ -38,7 +38,9 @@ def _clean(ax: "Axes") -> "Axes":
     return ax
 
 
-def loss_curve(steps: Sequence[int], losses: Sequence[float], *, ax: "Axes | None" = None) -> "Axes":
+def loss_curve(
+    steps: Sequence[int], losses: Sequence[float], *, ax: "Axes | None" = None
+) -> "Axes":
     """Draw the training loss over the steps.
 
     Args:
@@ -122,11 +124,13 @@ def footprint(parts: Mapping[str, Mapping[str, int]], *, ax: "Axes | None" = Non
     styles = zip(COLOURS.values(), ("", "//", "..", "xx"), strict=False)
     for name, (colour, hatch) in zip(names, styles, strict=False):
         sizes = [model[name] / 1e6 for model in parts.values()]
-        ax.barh(list(parts), sizes, left=left, label=name, color=colour, hatch=hatch, edgecolor="white")
+        ax.barh(
+            list(parts), sizes, left=left, label=name, color=colour, hatch=hatch, edgecolor="white"
+        )
         left = [a + b for a, b in zip(left, sizes, strict=True)]
     for row, total in enumerate(left):
         ax.text(total, row, f" {total:.0f} MB", va="center")
     ax.invert_yaxis()
-    ax.set(xlabel="size of the weights (MB, 10⁶ bytes)", xlim=(0, 1.15 * max(left)))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    ax.set(xlabel="size of the weights (MB, 10⁶ bytes)", xlim=(0, 1.2 * max(left)))
+    ax.legend(loc="lower right", frameon=False)
     return _clean(ax)

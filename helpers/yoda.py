@@ -15,6 +15,7 @@ Taught in: notebooks/00_tldr.ipynb
 
 import csv
 import dataclasses
+import itertools
 import json
 import random
 from collections.abc import Collection, Iterator
@@ -75,18 +76,32 @@ PEOPLE = (
     "pilot farmer teacher doctor soldier chef student painter king sailor hunter nurse"
     " | wizard lawyer singer writer baker judge"
 )
-PLACES = "garden kitchen village forest market valley city cellar park station | desert harbor library tunnel island"
-NAMES = "Anna Ben Clara David Maria Peter".split()
-PRONOUNS = "I you we they she he".split()
-DETERMINERS = "the the the my your this".split()
+PLACES = (
+    "garden kitchen village forest market valley city cellar park station"
+    " | desert harbor library tunnel island"
+)
+NAMES = ["Anna", "Ben", "Clara", "David", "Maria", "Peter"]
+PRONOUNS = ["I", "you", "we", "they", "she", "he"]
+DETERMINERS = ["the", "the", "the", "my", "your", "this"]
 ADJECTIVES = {
-    "person": "old young tall clever tired quiet proud".split(),
-    "object": "old small big strange red heavy beautiful".split(),
+    "person": ["old", "young", "tall", "clever", "tired", "quiet", "proud"],
+    "object": ["old", "small", "big", "strange", "red", "heavy", "beautiful"],
 }
-STATES = "cold dangerous ready small strong beautiful expensive lost gone old".split()
-MODALS = "will can must should".split()
-PREPOSITIONS = "in near behind beyond".split()
-CONJUNCTIONS = "when because while if before after".split()
+STATES = [
+    "cold",
+    "dangerous",
+    "ready",
+    "small",
+    "strong",
+    "beautiful",
+    "expensive",
+    "lost",
+    "gone",
+    "old",
+]
+MODALS = ["will", "can", "must", "should"]
+PREPOSITIONS = ["in", "near", "behind", "beyond"]
+CONJUNCTIONS = ["when", "because", "while", "if", "before", "after"]
 EXTRAS = {".": [" Yes, hrrmmm.", " Hmmmm.", " Yes."], "?": [" Hmm?", " Hrrmmm?"]}
 KINDS = {  # construction: how many of a hundred sentences
     "simple": 15,
@@ -256,7 +271,10 @@ class _Grammar:
         if kind == "negation":
             return f"{subject} {auxiliary} not".replace("can not", "cannot"), rest
         if kind == "question":
-            return f"{self.rng.choice(['', '', 'why ', 'when ', 'how '])}{auxiliary} {subject}", rest
+            return (
+                f"{self.rng.choice(['', '', 'why ', 'when ', 'how '])}{auxiliary} {subject}",
+                rest,
+            )
         return f"{subject} {auxiliary}", rest
 
     def sentence(self) -> Sentence:
@@ -322,17 +340,12 @@ def rows(split: str) -> list[dict[str, str | bool]]:
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    all_seen = generate(sum(seen for seen, _ in SPLITS.values()), seed=1)
-    start = 0
-    for name, (n_seen, n_new) in SPLITS.items():
-        sentences = all_seen[start : start + n_seen]
-        start += n_seen
-        if name == split:
-            break
-    if n_new:
-        new = generate(n_new, seed=2, new_words=True)
-        sentences = [sentence for pair in zip(sentences, new, strict=True) for sentence in pair]
-    return [sentence.row for sentence in sentences]
+    n_seen, n_new = SPLITS[split]
+    start = sum(SPLITS[name][0] for name in list(SPLITS)[: list(SPLITS).index(split)])
+    seen = generate(sum(n for n, _ in SPLITS.values()), seed=1)[start : start + n_seen]
+    new = generate(n_new, seed=2, new_words=True)
+    turns = itertools.chain.from_iterable(zip(seen, new, strict=True)) if n_new else seen
+    return [sentence.row for sentence in turns]
 
 
 def prompt(sentence: str) -> list[dict[str, str]]:

@@ -44,10 +44,11 @@ def test_settings_fit_the_installed_versions(profile):
         ("from trl import setup_chat_format", "has no 'setup_chat_format'"),
         ("from peft import LoraConfig\nLoraConfig(rank=8)", "takes no 'rank'"),
         (
-            "from transformers import AutoModelForCausalLM \nAutoModelForCausalLM.from_pretrained('x', load_in_4bit=1)",
+            "import transformers\n"
+            "transformers.AutoModelForCausalLM.from_pretrained('x', load_in_4bit=True)",
             "takes no 'load_in_4bit'",
         ),
-        ("from transformers import BitsAndBytesConfig as B\nB(four_bit=True)", "takes no 'four_bit'"),
+        ("import peft\npeft.LoraConfig(dropout=0.1)", "takes no 'dropout'"),
         ("from datasets import Dataset\nDataset.from_rows([])", "from_rows"),
     ],
 )

@@ -77,9 +77,8 @@ def prose_problems(path: Path, cells) -> list[str]:
     if n_images != len(numbers):
         found.append(f"{n_images} figures but {len(numbers)} numbered captions")
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if not target.startswith(("http://", "https://")):
-            if not (path.parent / target).exists():
-                found.append(f"link to {target}, which does not exist")
+        if not target.startswith("http") and not (path.parent / target).exists():
+            found.append(f"link to {target}, which does not exist")
     return found
 
 

@@ -1,0 +1,135 @@
+"""Time Chapter 0's way of training against the plain way, in one run; prints JSON.
+
+Both train the same model on the same sentences in the same batches, with adapters of the same
+size. The plain way is trl's defaults, changed only where they do not run on a CPU (`bf16`,
+`use_cpu`): float32 weights, recomputed activations, trl's loss and learning rate.
+
+usage: python benchmarks/main_job.py [--steps N] > results/main_job_cpu.json
+"""
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+WAYS = ("plain", "chapter")
+N_HELD_OUT = 40
+
+
+@contextlib.contextmanager
+def phase(name: str, report: dict[str, dict[str, float]]) -> Iterator[dict[str, float]]:
+    """Note seconds, peak resident memory and, if the body sets `tokens`, tokens per second."""
+    import psutil
+
+    process, stop = psutil.Process(), threading.Event()
+    entry: dict[str, float] = {"peak_gib": 0.0}
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            entry["peak_gib"] = max(entry["peak_gib"], process.memory_info().rss / 1024**3)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    try:
+        yield entry
+    finally:
+        entry["seconds"] = time.perf_counter() - start
+        stop.set()
+        watcher.join()
+    if "tokens" in entry:
+        entry["tokens_per_second"] = entry["tokens"] / entry["seconds"]
+    report[name] = {key: round(value, 3) for key, value in entry.items()}
+
+
+def run(way: str, steps: int) -> dict[str, Any]:
+    """Do the whole job one way, in this process."""
+    from helpers import environment, evaluation, generation, models, training, yoda
+
+    environment.quiet()
+    profile = environment.profile("cpu")
+    models.source(profile)
+    report: dict[str, Any] = {}
+    with phase("import", report):
+        from peft import LoraConfig, get_peft_model
+        from transformers import set_seed
+        from trl import SFTConfig, SFTTrainer
+    set_seed(42)
+    data = yoda.load()
+    train = data["train"].map(yoda.to_prompt_completion, remove_columns=["sentence"])
+    train = train.select_columns(["prompt", "completion"])
+    settings = training.sft_settings(profile)
+    shared = {key: settings[key] for key in ("per_device_train_batch_size", "num_train_epochs")}
+    if way == "plain":
+        settings = {**shared, "bf16": False, "use_cpu": True, "save_strategy": "no"}
+    with phase("load", report):
+        lora = LoraConfig(**training.lora_settings())
+        base = models.load_base_model(profile) if way == "chapter" else models.source(profile)
+        trainer = SFTTrainer(
+            model=get_peft_model(base, lora) if way == "chapter" else base,
+            args=SFTConfig(
+                output_dir=environment.runs_folder() / "checkpoints", max_steps=steps, **settings
+            ),
+            train_dataset=train,
+            processing_class=models.load_tokenizer(profile),
+            peft_config=lora if way == "plain" else None,
+        )
+        if way == "chapter":
+            training.prepare(trainer)
+    with phase("train", report) as entry, contextlib.redirect_stdout(sys.stderr):
+        trainer.train()
+        entry["tokens"] = trainer.state.log_history[-2]["num_tokens"]
+    test = data["test"].select(range(N_HELD_OUT))
+    with phase("answer", report) as entry:
+        answers = generation.ask_all(
+            trainer.model,
+            trainer.processing_class,
+            prompts=[yoda.prompt(sentence) for sentence in test["sentence"]],
+        )
+        entry["tokens"] = sum(len(trainer.processing_class(a)["input_ids"]) for a in answers)
+    report["exact_matches"] = sum(evaluation.exact_matches(answers, list(test["translation"])))
+    return report
+
+
+def main() -> None:
+    """Run both ways, each in a process of its own, and print them beside each other."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=180, help="optimizer steps (default: 180)")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        print(json.dumps(run(arguments.way, arguments.steps)))
+        return
+    reports = {}
+    for way in WAYS:
+        command = [sys.executable, __file__, "--steps", str(arguments.steps), "--way", way]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        reports[way] = json.loads(result.stdout.splitlines()[-1])
+    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+    outcome = {
+        "environment": {
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "steps": arguments.steps,
+        "held_out_sentences": N_HELD_OUT,
+        **reports,
+        "plain_over_chapter": {
+            name: round(reports["plain"][name]["seconds"] / reports["chapter"][name]["seconds"], 2)
+            for name in ("train", "answer")
+        },
+    }
+    print(json.dumps(outcome, indent=1))
+
+
+if __name__ == "__main__":
+    main()

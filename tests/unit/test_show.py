@@ -1,0 +1,99 @@
+"""What inspectors and plots show: the data behind the picture is read back and compared."""
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+from helpers import chat, evaluation, figures, plots
+
+
+def test_exact_match_by_hand():
+    assert evaluation.exact_matches([" a", "b", "c."], ["a ", "b", "c"]) == [True, True, False]
+    with pytest.raises(ValueError, match="1 answers for 2 references"):
+        evaluation.exact_matches(["a"], ["a", "b"])
+    with pytest.raises(ValueError, match="at least one"):
+        evaluation.exact_matches([], [])
+
+
+def test_chrf_by_hand():
+    """'ab' against 'ac': 1 of 2 unigrams and 0 of 1 bigrams match, in precision and recall."""
+    expected = 100 * (1 / 2 + 0 / 1) / 2
+    assert evaluation.score(["ab"], ["ac"]).chrf == pytest.approx(expected, abs=0.01)
+    assert evaluation.score(["ab"], ["ab"]).exact_match == 1
+
+
+def test_compare_counts_each_group():
+    table = evaluation.compare(
+        ["x", "x", "c"],
+        ["a", "x", "c"],
+        references=["a", "b", "c"],
+        groups={"first two": [True, True, False]},
+    )
+    assert table["sentences"].to_dict() == {"all": 3, "first two": 2}
+    assert table["exact before"].to_dict() == {"all": 1, "first two": 0}
+    assert table["exact after"].to_dict() == {"all": 2, "first two": 1}
+    assert table.loc["all", "chrF after"] > table.loc["all", "chrF before"]
+    with pytest.raises(ValueError, match="group 'none' marks 0 of 3"):
+        evaluation.compare("abc", "abc", references="abc", groups={"none": [False] * 3})
+
+
+def test_token_view_marks_the_learned_tokens(tokenizer):
+    ids = tokenizer("Strong, <b>you</b> are.\n")["input_ids"]
+    labels = [-100] * 2 + ids[2:]
+    view = chat.tokens(tokenizer, {"input_ids": ids, "labels": labels})
+    assert "".join(token.text for token in view.tokens) == "Strong, <b>you</b> are.\n"
+    assert [token.learned for token in view.tokens[:3]] == [False, False, True]
+    assert view.n_learned == len(ids) - 2
+    assert repr(view).startswith("Strong,[")
+    page = view._repr_html_()
+    assert page.count("#ffd58a") == view.n_learned
+    assert "<b>" not in page, "text is escaped"
+
+
+def test_token_view_refuses_what_has_no_labels(tokenizer):
+    with pytest.raises(ValueError, match=r"has no labels, only input_ids: pass a row of trainer"):
+        chat.tokens(tokenizer, {"input_ids": [1]})
+    with pytest.raises(ValueError, match="2 input_ids but 1 labels"):
+        chat.tokens(tokenizer, {"input_ids": [1, 2], "labels": [1]})
+
+
+def test_loss_curve_draws_its_points():
+    ax = plots.loss_curve([10, 20], [1.5, 0.5])
+    assert ax.lines[0].get_xydata().tolist() == [[10, 1.5], [20, 0.5]]
+    assert ax.get_ylabel() == "loss (nats a token)"
+    with pytest.raises(ValueError, match="1 steps for 2 losses"):
+        plots.loss_curve([1], [1, 2])
+
+
+def test_before_after_draws_percentages():
+    ax = plots.before_after({"all": 0.0, "new": 0.1}, {"all": 0.95, "new": 0.8})
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx([0, 10, 95, 80])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["all", "new"]
+    with pytest.raises(ValueError, match="groups differ"):
+        plots.before_after({"a": 1}, {"b": 1})
+
+
+def test_footprint_stacks_megabytes():
+    parts = {"a": {"linear": 4_000_000, "rest": 1_000_000}, "b": {"linear": 1_000_000, "rest": 0}}
+    ax = plots.footprint(parts)
+    bars = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
+    assert bars == [(0, 4), (0, 1), (4, 1), (1, 0)]
+    assert [text.get_text() for text in ax.texts] == [" 5 MB", " 1 MB"]
+    with pytest.raises(ValueError, match="must have the parts"):
+        plots.footprint({"a": {"x": 1}, "b": {"y": 1}})
+
+
+def test_plots_draw_where_they_are_told():
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(1, 2)
+    assert plots.loss_curve([1], [1], ax=axes[0]) is axes[0]
+    assert figures.journey(ax=axes[1]) is axes[1]
+
+
+def test_the_journey_names_every_station_once():
+    words = [text.get_text() for text in figures.journey().texts]
+    for title, _, chapter in figures.STATIONS:
+        assert words.count(title) == 1
+        assert f"chapter {chapter}" in words
