@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks bench doctor data links clean
+.PHONY: help run test lab notebooks bench doctor data images links clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -37,6 +37,9 @@ doctor: $(STAMP) ## show what this machine can do and what is missing on it
 
 data: $(STAMP) ## write the Yoda data set from its grammar
 	$(BIN)/python tools/write_data.py
+
+images: $(STAMP) ## write the pictures of the Markdown pages
+	$(BIN)/python tools/write_images.py
 
 links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
 	$(BIN)/python tools/links.py $(REPO)

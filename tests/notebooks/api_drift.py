@@ -39,7 +39,8 @@ def drift(source: str) -> list[str]:
         try:
             for attribute in path[1:]:
                 target = getattr(target, attribute)
-            parameters = inspect.signature(target).parameters
+            # some C types have no signature, and need none where they are called without keywords
+            parameters = inspect.signature(target).parameters if call.keywords else {}
         except (AttributeError, ValueError, TypeError) as error:
             found.append(f"line {call.lineno}: {name}: {error}")
             continue
