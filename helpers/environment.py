@@ -150,8 +150,8 @@ def cache_folder() -> Path:
     """Return the folder that keeps downloads: `FINETUNING_CACHE`, or one in the user's cache.
 
     Example:
-        >>> cache_folder().name
-        'fine-tuning-on-one-gpu'
+        >>> isinstance(cache_folder(), Path)
+        True
     """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PROJECT
     return Path(os.environ.get("FINETUNING_CACHE") or default)

@@ -44,7 +44,7 @@ def main() -> int:
             lines.append(line)
         code = run.wait()
         n_failed += code != 0
-        counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", "".join(lines[-2:]))
+        counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", (lines or [""])[-1])
         result = "ok" if code == 0 else f"FAILED ({code})"
         seconds = time.monotonic() - start
         summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")

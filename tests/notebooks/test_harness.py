@@ -1,12 +1,12 @@
 """The harness itself: each planted fault must fail, and the healthy notebook must pass."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
-import notebook as runner
 import pytest
 import strict_nbval
 from test_static import ROOT, problems
@@ -26,7 +26,10 @@ def healthy(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("harness") / "healthy.ipynb"
     cells = [nbformat.v4.new_code_cell(source) for source in HEALTHY]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    runner.execute(path, path)
+    # As `make notebooks` does: outside of pytest, whose variable in the environment would make
+    # the kernel lose what subprocesses print.
+    env = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
+    subprocess.run([sys.executable, ROOT / "tools" / "notebook.py", path], env=env, check=True)
     return path
 
 
