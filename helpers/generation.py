@@ -22,7 +22,7 @@ def ask(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     prompt: Conversation,
-    max_new_tokens: int = 40,
+    max_new_tokens: int = 32,
 ) -> str:
     """Return the model's answer to one prompt, taking the likeliest token each time.
 
@@ -48,7 +48,7 @@ def ask_all(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     prompts: Sequence[Conversation],
-    max_new_tokens: int = 40,
+    max_new_tokens: int = 32,
     batch_size: int = 20,
 ) -> list[str]:
     """Return the answers to many prompts, a batch at a time, padded on the left.
@@ -104,7 +104,7 @@ def before_and_after(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     prompts: Sequence[Conversation],
-    max_new_tokens: int = 40,
+    max_new_tokens: int = 32,
 ) -> tuple[list[str], list[str]]:
     """Ask the same prompts with the adapter switched off, then on.
 
