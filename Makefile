@@ -24,7 +24,7 @@ test: $(STAMP) ## set up and run every check
 	@$(BIN)/python tools/check.py
 
 lab: $(STAMP) ## open the course in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/00_tldr.ipynb
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
 	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
