@@ -46,9 +46,11 @@ def test_the_tested_versions_satisfy_the_requirements():
 
 
 def test_links_are_rewritten_everywhere(tmp_path):
-    for name in ("pyproject.toml", "README.md", "notebooks"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    (tmp_path / "notebooks").mkdir()  # without the checkpoints that JupyterLab leaves there
+    names = ["pyproject.toml", "README.md"]
+    names += [f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")]
+    for name in names:
+        shutil.copy(ROOT / name, tmp_path / name)
     changed = links.rewrite(tmp_path, "someone/fork")
     assert len(changed) == 2 + len(list((tmp_path / "notebooks").glob("*.ipynb")))
     assert links.repository(tmp_path) == "someone/fork"
