@@ -5,6 +5,7 @@ Each module answers one question of one chapter: import what you need by name, a
 """
 
 __all__ = [
+    "bits",
     "chat",
     "environment",
     "evaluation",
