@@ -9,6 +9,7 @@ __all__ = [
     "chat",
     "environment",
     "evaluation",
+    "exercises",
     "figures",
     "generation",
     "models",

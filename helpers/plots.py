@@ -1,7 +1,4 @@
-"""Charts of numbers. Each takes numbers, draws on an `Axes`, and returns it.
-
-Taught in: notebooks/00_tldr.ipynb
-"""
+"""Charts of numbers. Each takes numbers, draws on an `Axes`, and returns it."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "before_after", "footprint", "loss_curve"]
+__all__ = ["COLOURS", "before_after", "footprint", "lines", "loss_curve", "number_lines"]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -133,4 +130,76 @@ def footprint(parts: Mapping[str, Mapping[str, int]], *, ax: "Axes | None" = Non
     ax.invert_yaxis()
     ax.set(xlabel="size of the weights (MB, 10⁶ bytes)", xlim=(0, 1.2 * max(left)))
     ax.legend(loc="lower right", frameon=False)
+    return _clean(ax)
+
+
+def lines(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    *,
+    bands: Mapping[str, Sequence[float]] | None = None,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw lines over a common x, told apart by colour and by dashes, each named at its end.
+
+    Args:
+        x: The places, in any unit.
+        series: For each line's name, a value at each place; up to seven lines.
+        bands: For some of the names, the half-width of a band around the line at each place.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes, without labels: the caller knows the units.
+
+    Raises:
+        ValueError: A line or a band has not as many values as there are places, there are more
+            than seven lines, or a band has no line.
+
+    Taught in: notebooks/appendix_b_data_types.ipynb
+    """
+    bands = bands or {}
+    for name, found in [*series.items(), *bands.items()]:
+        if len(found) != len(x):
+            raise ValueError(f"{name!r} has {len(found)} values for {len(x)} places")
+    if set(bands) - set(series) or len(series) > len(COLOURS):
+        raise ValueError(f"bands {list(bands)} for lines {list(series)}: up to seven named lines")
+    ax = _axes(ax, size=(7, 3))
+    dashes = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+    for (name, y), colour, dash in zip(series.items(), COLOURS.values(), dashes, strict=False):
+        ax.plot(x, y, color=colour, linestyle=dash, label=name)
+        if name in bands:
+            low = [a - b for a, b in zip(y, bands[name], strict=True)]
+            high = [a + b for a, b in zip(y, bands[name], strict=True)]
+            ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+    ax.legend(frameon=False)
+    return _clean(ax)
+
+
+def number_lines(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = None) -> "Axes":
+    """Draw one number line a row, with a stroke at each value.
+
+    Args:
+        values: For each row's name, the values to mark.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes; set its x limits to look at a part.
+
+    Raises:
+        ValueError: There are no rows, or a row has no values.
+
+    Taught in: notebooks/appendix_b_data_types.ipynb
+    """
+    if not values or not all(len(row) for row in values.values()):
+        raise ValueError("give at least one row, and at least one value in each")
+    ax = _axes(ax, size=(8, 0.8 + 0.45 * len(values)))
+    for row, (marks, colour) in enumerate(
+        zip(values.values(), [*COLOURS.values()] * len(values), strict=False)
+    ):
+        ax.axhline(row, color="#CCCCCC", linewidth=0.8, zorder=0)
+        ax.vlines(list(marks), row - 0.32, row + 0.32, color=colour, linewidth=1.3)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.spines["left"].set_visible(False)
     return _clean(ax)

@@ -97,3 +97,31 @@ def test_the_journey_names_every_station_once():
     for title, _, chapter in figures.STATIONS:
         assert words.count(title) == 1
         assert f"chapter {chapter}" in words
+
+
+def test_lines_draws_lines_and_bands():
+    ax = plots.lines([1, 2], {"a": [3, 4], "b": [5, 6]}, bands={"b": [1, 2]})
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[3, 4], [5, 6]]
+    assert len({line.get_linestyle() for line in ax.lines}) == 2, "told apart without colour"
+    corners = ax.collections[0].get_paths()[0].vertices.tolist()
+    assert [1.0, 4.0] in corners and [2.0, 8.0] in corners
+    with pytest.raises(ValueError, match="'a' has 1 values for 2 places"):
+        plots.lines([1, 2], {"a": [1]})
+    with pytest.raises(ValueError, match=r"bands \['z'\] for lines \['a'\]"):
+        plots.lines([1], {"a": [1]}, bands={"z": [1]})
+
+
+def test_number_lines_mark_their_values():
+    ax = plots.number_lines({"x": [-1, 0.5], "y": [2]})
+    marks = [[path.vertices[0][0] for path in rows.get_paths()] for rows in ax.collections]
+    assert marks == [[-1, 0.5], [2]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["x", "y"]
+    with pytest.raises(ValueError, match="at least one value"):
+        plots.number_lines({"x": []})
+
+
+def test_bit_fields_draw_a_box_a_bit():
+    ax = figures.bit_fields({"fp16": (1, 5, 10), "e8m0": (0, 8, 0)})
+    assert len(ax.patches) == 16 + 8
+    assert [text.get_text() for text in ax.texts] == ["1", "5", "10", "8"]
+    assert sorted(box.get_x() for box in ax.patches[:16]) == list(range(16))

@@ -1,0 +1,116 @@
+"""Exercises: every solution is right, plausible wrong answers are told what is wrong with them."""
+
+import ast
+import itertools
+import math
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import exercises
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+CALL = re.compile(r'exercises\.check\("([^"]+)", (\w+)\)')
+SOLUTION = re.compile(r"<details><summary>Solution</summary>\n\n```python\n(.*?)```", re.DOTALL)
+
+
+def found() -> dict[str, tuple[str, str, str, Path]]:
+    """Return for each exercise the answer's name, the open cell, the solution, the notebook."""
+    all_found = {}
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        for cell, following in itertools.pairwise(cells):
+            if cell.cell_type == "code" and (call := CALL.search(cell.source)):
+                solution = SOLUTION.search(following.source)
+                assert solution, f"{path.name}: {call[1]} has no folded solution after it"
+                all_found[call[1]] = call[2], cell.source, solution[1], path
+    return all_found
+
+
+def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
+    """Return a decoder of FP8 E5M2, right or with a mistake."""
+
+    def decoder(digits: str) -> float:
+        sign, exponent, mantissa = int(digits[0]), int(digits[1:6], 2), int(digits[6:], 2)
+        value = 2.0 ** (exponent - bias) * (1 + mantissa / 4)
+        if subnormal and exponent == 0:
+            value = 2.0 ** (1 - bias) * mantissa / 4
+        if special and exponent == 31:
+            value = math.nan if mantissa else math.inf
+        return -value if sign else value
+
+    return decoder
+
+
+EXERCISES = found()
+WRONG = {
+    "B.1": [
+        lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere
+        lambda value, mantissa_bits: value * 2.0**-mantissa_bits,  # grows inside a power of two
+        lambda value, mantissa_bits: 2.0 ** (math.frexp(value)[1] - mantissa_bits),  # twice
+    ],
+    "B.2": [e5m2(bias=16), e5m2(subnormal=False), e5m2(special=False)],
+    "B.3": [
+        lambda gradients: 2.0 ** math.ceil(math.log2(65504 / max(map(abs, gradients)))),
+        lambda gradients: 2.0 ** math.floor(math.log2(65504 / max(gradients))),  # signs
+        lambda gradients: 65504 / max(map(abs, gradients)),  # no power of two
+    ],
+}
+
+
+def namespace(path: Path) -> dict:
+    """Return the names that a notebook imports."""
+    names: dict = {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "install" not in cell.metadata.get("tags", []):
+            body = ast.parse(cell.source).body
+            imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+            exec(compile(ast.Module(imports, []), path.name, "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_solution_is_right(exercise):
+    name, _, solution, path = EXERCISES[exercise]
+    names = namespace(path)
+    exec(solution, names)
+    assert exercises.check(exercise, names[name]).status == "right"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_the_cell_is_open_before_it_is_answered(exercise):
+    _, source, _, path = EXERCISES[exercise]
+    names = namespace(path)
+    exec("\n".join(line for line in source.splitlines() if not CALL.search(line)), names)
+    assert exercises.check(exercise, names[EXERCISES[exercise][0]]).status == "open"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_wrong_answers_are_told_what_is_wrong(exercise):
+    answers = WRONG[exercise]
+    assert len(answers) >= 3
+    for answer in answers:
+        verdict = exercises.check(exercise, answer)
+        assert verdict.status == "wrong" and verdict.message
+        assert verdict.message in repr(verdict)
+
+
+def test_exercises_are_numbered_in_the_order_of_the_text():
+    assert list(WRONG) == list(EXERCISES)
+    for path in NOTEBOOKS:
+        of_notebook = [e.split(".") for e, found in EXERCISES.items() if found[3] == path]
+        assert [int(number) for _, number in of_notebook] == list(range(1, len(of_notebook) + 1))
+
+
+def test_an_answer_that_fails_is_told_how():
+    verdict = exercises.check("B.1", lambda value, mantissa_bits: 1 / 0)
+    assert repr(verdict) == "Exercise B.1: not yet: it raised ZeroDivisionError: division by zero"
+    assert "&lt;" in exercises.Verdict("B.1", "wrong", "a < b")._repr_html_()
+
+
+def test_an_unknown_exercise_is_refused():
+    for name in ("B.99", "nowhere.1", "B"):
+        with pytest.raises(ValueError, match="no exercise .*: give chapter and number"):
+            exercises.check(name, ...)
