@@ -14,6 +14,7 @@ __all__ = [
     "generation",
     "models",
     "plots",
+    "quantization",
     "training",
     "yoda",
 ]

@@ -171,7 +171,8 @@ def runs_folder() -> Path:
 def quiet() -> None:
     """Hide progress bars and the messages of libraries that a reader can do nothing about.
 
-    - bitsandbytes asks for the optional package `kernels` on processors with AVX512-BF16.
+    - bitsandbytes asks for the optional package `kernels` on processors with AVX512-BF16, and
+      says for each 8-bit layer that it casts the input, which it always does.
     - transformers 5.23 warns of a rename inside PEFT, trl and itself.
     - datasets and transformers draw bars for steps that take a second here.
 
@@ -181,11 +182,13 @@ def quiet() -> None:
     import datasets
     import transformers
 
-    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_news)
+    for name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
+        logging.getLogger(name).addFilter(_is_news)
     warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing. is deprecated")
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return "Failed to load CPU gemm_4bit_forward" not in record.getMessage()
+    old = ("Failed to load CPU gemm_4bit_forward", "MatMul8bitLt: inputs will be cast")
+    return not record.getMessage().startswith(old)

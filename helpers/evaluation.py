@@ -1,16 +1,32 @@
-"""Is it better: exact match and chrF, before against after.
+"""Is it better: exact match, chrF and perplexity, before against after.
 
-Taught in: notebooks/00_tldr.ipynb
+Taught in: notebooks/00_tldr.ipynb, notebooks/02_quantization.ipynb
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Score", "compare", "exact_matches", "score"]
+    from helpers.generation import Conversation
+
+__all__ = [
+    "Score",
+    "capitals",
+    "compare",
+    "exact_matches",
+    "score",
+    "story",
+    "token_losses",
+]
+
+GENERAL = Path(__file__).parent / "data" / "general"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,3 +157,71 @@ def compare(
             "chrF after": new.chrf,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def story() -> str:
+    """Return a short story that was written for this course, so that no base model has read it.
+
+    Returns:
+        About 850 words, or 1,000 tokens, of plain English.
+
+    Example:
+        >>> story()[:14]
+        'The lighthouse'
+    """
+    return (GENERAL / "story.txt").read_text("utf-8")
+
+
+def capitals() -> "tuple[list[Conversation], list[str]]":
+    """Return questions that a small base model can answer, and the answers to the letter.
+
+    Returns:
+        Fifty prompts that ask for a country's capital, and as many expected answers.
+
+    Example:
+        >>> prompts, answers = capitals()
+        >>> prompts[0][0]["content"], answers[0]
+        ('What is the capital of France?', 'The capital of France is Paris.')
+    """
+    rows = map(json.loads, (GENERAL / "capitals.jsonl").read_text("utf-8").splitlines())
+    pairs = [(row["country"], row["capital"]) for row in rows]
+    prompts = [[{"role": "user", "content": f"What is the capital of {c}?"}] for c, _ in pairs]
+    return prompts, [f"The capital of {country} is {capital}." for country, capital in pairs]
+
+
+def token_losses(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, text: str
+) -> "torch.Tensor":
+    """Return how surprised a model is by each token of a text, in nats.
+
+    The perplexity of the text is `token_losses(...).mean().exp()`. Two models with the same
+    tokenizer can be compared token by token, which is far more exact than comparing two means.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        text: Plain text, no conversation.
+
+    Returns:
+        Negative log-likelihood of every token but the first, float32, shape (tokens - 1,).
+
+    Raises:
+        ValueError: The text has fewer than two tokens, or more than the model can read at once.
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    import torch
+
+    tokens = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)  # (1, seq)
+    longest = getattr(model.config, "max_position_embeddings", None) or tokens.shape[1]
+    if not 2 <= tokens.shape[1] <= longest:
+        raise ValueError(
+            f"the text has {tokens.shape[1]} tokens: give at least 2, and at most {longest}, "
+            "which is what the model reads at once"
+        )
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = model(tokens).logits[0, :-1].float()  # (seq - 1, vocab)
+    model.train(was_training)
+    return torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="none").cpu()

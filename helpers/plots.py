@@ -1,12 +1,23 @@
 """Charts of numbers. Each takes numbers, draws on an `Axes`, and returns it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "before_after", "footprint", "lines", "loss_curve", "number_lines"]
+__all__ = [
+    "COLOURS",
+    "bars",
+    "before_after",
+    "footprint",
+    "histogram",
+    "lines",
+    "loss_curve",
+    "normal_levels",
+    "number_lines",
+]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -202,4 +213,124 @@ def number_lines(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = N
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.spines["left"].set_visible(False)
+    return _clean(ax)
+
+
+def histogram(
+    values: Sequence[float],
+    *,
+    n_bins: int = 100,
+    marks: Sequence[float] = (),
+    normal: bool = False,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw how often values occur, as a density.
+
+    Args:
+        values: The numbers to count.
+        n_bins: How many bars.
+        marks: Where to draw vertical lines, such as the values that a format has.
+        normal: Whether to draw the bell curve of the same mean and standard deviation.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: There are no values.
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    import numpy as np
+
+    numbers = np.asarray(values, dtype=float)
+    if not numbers.size:
+        raise ValueError("there are no values to draw: give at least one")
+    ax = _axes(ax, size=(7, 3))
+    ax.hist(numbers, bins=n_bins, density=True, color=COLOURS["sky"], label="values")
+    if normal:
+        x = np.linspace(numbers.min(), numbers.max(), 400)
+        height = np.exp(-(((x - numbers.mean()) / numbers.std()) ** 2) / 2)
+        curve = height / (numbers.std() * np.sqrt(2 * np.pi))
+        ax.plot(x, curve, "--", color=COLOURS["red"], label="normal law")
+    for place in marks:
+        ax.axvline(place, color="#1A1A1A", linewidth=0.9)
+    ax.set(ylabel="density", yticks=[])
+    if normal:
+        ax.legend(frameon=False)
+    return _clean(ax)
+
+
+def normal_levels(
+    edges: Sequence[float], levels: Sequence[float], *, ax: "Axes | None" = None
+) -> "Axes":
+    """Draw the bell curve cut into slices, and the level that stands for each slice.
+
+    Args:
+        edges: Where the slices meet, ascending, in standard deviations.
+        levels: The values that are kept, in standard deviations.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes: slices as areas of two shades in turn, levels as strokes.
+
+    Raises:
+        ValueError: Not one edge fewer than levels.
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    import numpy as np
+
+    if len(edges) != len(levels) - 1:
+        raise ValueError(f"{len(edges)} edges for {len(levels)} levels: give one fewer")
+    ax = _axes(ax, size=(8, 3))
+    span = max(3.0, *map(abs, levels))
+    ends = [-span, *edges, span]
+    for i, (low, high) in enumerate(itertools.pairwise(ends)):
+        x = np.linspace(low, high, 50)
+        height = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+        ax.fill_between(x, height, color=COLOURS["sky"], alpha=0.35 + 0.4 * (i % 2), linewidth=0)
+    ax.vlines(list(levels), -0.06, 0, color=COLOURS["red"], linewidth=2)
+    ax.axhline(0, color="#1A1A1A", linewidth=0.8)
+    ax.set(xlabel="standard deviations", ylabel="density", yticks=[])
+    return _clean(ax)
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    errors: Mapping[str, float] | None = None,
+    label_format: str = "%.1f",
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a horizontal bar for each value, with its number at the end.
+
+    Args:
+        values: For each bar's name, its length, in any unit.
+        errors: For each name, the half-width of its error bar.
+        label_format: How to write the numbers, as a `%` format.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes, without labels: the caller knows the unit.
+
+    Raises:
+        ValueError: There are no values, or the errors have other names.
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    if not values or (errors is not None and list(errors) != list(values)):
+        raise ValueError(f"values for {list(values)}, errors for {list(errors or values)}")
+    ax = _axes(ax, size=(7, 0.7 + 0.4 * len(values)))
+    half_widths = list(errors.values()) if errors else None
+    style = {"color": COLOURS["sky"], "edgecolor": COLOURS["blue"], "error_kw": {"capsize": 3}}
+    ax.barh(list(values), list(values.values()), xerr=half_widths, **style)
+    for row, (value, half_width) in enumerate(
+        zip(values.values(), half_widths or [0] * len(values), strict=True)
+    ):
+        place = (max(value + half_width, 0), row)
+        offset = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(label_format % value, place, **offset)
+    ax.invert_yaxis()
+    ax.margins(x=0.2)
     return _clean(ax)

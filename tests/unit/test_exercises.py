@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 from helpers import exercises
 
@@ -46,6 +47,28 @@ def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
 
 EXERCISES = found()
 WRONG = {
+    "2.1": [
+        lambda v, n: ((v - v.min()) / (d := (v.max() - v.min()) / 2**n)).round() * d + v.min(),
+        lambda v, n: (v / (d := v.abs().max() / (2 ** (n - 1) - 1))).round() * d,  # absmax
+        lambda v, n: (
+            ((v - v.min()) / (d := (v.max() - v.min()) / (2**n - 1))).floor() * d + v.min()
+        ),
+    ],
+    "2.2": [
+        lambda packed: torch.stack([packed & 15, packed >> 4], dim=1).flatten(),  # wrong order
+        lambda packed: torch.cat([packed >> 4, packed & 15]),  # not interleaved
+        lambda packed: packed & 15,  # half of them
+    ],
+    "2.3": [
+        lambda block, group: 4 + 32 / block,  # not double
+        lambda block, group: 4 + 8 / block,  # second scale forgotten
+        lambda block, group: 4 + 8 / block + 32 / group,
+    ],
+    "2.4": [
+        lambda linear, embedding, tied: linear / 2 + 2 * embedding * (2 - tied),  # no scales
+        lambda linear, embedding, tied: linear * 4.5 / 8 + 2 * embedding,  # always tied
+        lambda linear, embedding, tied: (linear + embedding * (2 - tied)) * 4.5 / 8,
+    ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere
         lambda value, mantissa_bits: value * 2.0**-mantissa_bits,  # grows inside a power of two

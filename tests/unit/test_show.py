@@ -125,3 +125,41 @@ def test_bit_fields_draw_a_box_a_bit():
     assert len(ax.patches) == 16 + 8
     assert [text.get_text() for text in ax.texts] == ["1", "5", "10", "8"]
     assert sorted(box.get_x() for box in ax.patches[:16]) == list(range(16))
+
+
+def test_histogram_counts_and_marks():
+    ax = plots.histogram([0, 0, 0, 1], n_bins=2, marks=[0.5], normal=True)
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx([1.5, 0.5]), "density: 3/4 and 1/4 over bins of 1/2"
+    curve, mark = ax.lines
+    assert list(mark.get_xdata()) == [0.5, 0.5]
+    top = 1 / ((3 / 16) ** 0.5 * (2 * 3.14159265) ** 0.5)  # variance 3/16
+    assert max(curve.get_ydata()) == pytest.approx(top, rel=1e-3)
+    with pytest.raises(ValueError, match="no values to draw"):
+        plots.histogram([])
+
+
+def test_normal_levels_draw_a_slice_a_level():
+    ax = plots.normal_levels([-0.5, 0.5], [-1, 0, 1])
+    *slices, strokes = ax.collections
+    spans = [s.get_paths()[0].get_extents().intervalx.tolist() for s in slices]
+    assert spans == [[-3, -0.5], [-0.5, 0.5], [0.5, 3]]
+    assert [path.vertices[0][0] for path in strokes.get_paths()] == [-1, 0, 1]
+    with pytest.raises(ValueError, match="3 edges for 3 levels"):
+        plots.normal_levels([0, 1, 2], [0, 1, 2])
+
+
+def test_bars_write_their_numbers():
+    ax = plots.bars({"a": 2, "b": -1}, errors={"a": 0.5, "b": 0.1}, label_format="%.2f")
+    assert [bar.get_width() for bar in ax.patches] == [2, -1]
+    assert [(t.get_text(), t.xy) for t in ax.texts] == [("2.00", (2.5, 0)), ("-1.00", (0, 1))]
+    with pytest.raises(ValueError, match=r"values for \['a'\], errors for \['b'\]"):
+        plots.bars({"a": 1}, errors={"b": 1})
+
+
+def test_the_dtype_path_names_what_is_stored():
+    regular, quantized = figures.dtype_path()
+    assert "weight\nbf16" in [text.get_text() for text in regular.texts]
+    texts = [text.get_text() for text in quantized.texts]
+    assert "packed codes\nuint8" in texts
+    assert "unpacked weight\ncompute dtype" in texts
