@@ -70,8 +70,12 @@ class Explanation:
     def _verdict(self) -> str:
         error = self.stored - self.value
         if error == 0 or not math.isfinite(error):
-            return f"stored: {self.stored!r}"
-        return f"stored: {self.stored!r}, off by {error:.3g}"
+            return f"stored: {self._number(self.stored)}"
+        return f"stored: {self._number(self.stored)}, off by {error:.3g}"
+
+    def _number(self, value: float) -> str:
+        whole = isinstance(FORMATS[self.format], IntegerFormat)
+        return str(int(value)) if whole else repr(value)
 
 
 def encode(value: float, format: str) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "COLOURS",
     "bars",
     "before_after",
+    "dots",
     "footprint",
     "histogram",
     "lines",
@@ -252,7 +253,7 @@ def histogram(
         x = np.linspace(numbers.min(), numbers.max(), 400)
         height = np.exp(-(((x - numbers.mean()) / numbers.std()) ** 2) / 2)
         curve = height / (numbers.std() * np.sqrt(2 * np.pi))
-        ax.plot(x, curve, "--", color=COLOURS["red"], label="normal law")
+        ax.plot(x, curve, "--", color=COLOURS["red"], label="normal distribution")
     for place in marks:
         ax.axvline(place, color="#1A1A1A", linewidth=0.9)
     ax.set(ylabel="density", yticks=[])
@@ -333,4 +334,28 @@ def bars(
         ax.annotate(label_format % value, place, **offset)
     ax.invert_yaxis()
     ax.margins(x=0.2)
+    return _clean(ax)
+
+
+def dots(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = None) -> "Axes":
+    """Draw a column of dots for each name, side by side.
+
+    Args:
+        values: For each column's name, its numbers, in any unit.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes, without labels: the caller knows the unit.
+
+    Raises:
+        ValueError: There are no columns, or one is empty.
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    if not values or not all(len(column) for column in values.values()):
+        raise ValueError("give at least one column, and at least one value in each")
+    ax = _axes(ax, size=(7, 3))
+    for place, column in enumerate(values.values()):
+        ax.plot([place] * len(column), list(column), "o", color=COLOURS["blue"], alpha=0.4)
+    ax.set_xticks(range(len(values)), list(values))
     return _clean(ax)

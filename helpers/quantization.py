@@ -167,8 +167,9 @@ class ModuleInfo:
         compute: The number type that it multiplies in; `input's` where it takes the input's.
         n_bytes: Memory of weight, bias and scales; 0 where another module has them already.
         shared_with: The module that owns its weight, or nothing.
-        error: Root mean square error of the weight against the reference's, as a part of the
-            reference's own; None without a module of that name and shape there.
+        error: Root mean square error of a quantized weight against the reference's, as a part of
+            the reference's own; None for other weights, and where the reference has no module of
+            that name and shape.
     """
 
     name: str
@@ -297,7 +298,9 @@ def _shape(module: "torch.nn.Module") -> tuple[int, ...]:
 
 
 def _error(module: "torch.nn.Module", original: "torch.nn.Module | None") -> float | None:
-    if original is None or tuple(original.weight.shape) != _shape(module):
+    if original is None or not _quantized_format(module):
+        return None
+    if tuple(original.weight.shape) != _shape(module):
         return None
     return _relative_rms(dequantize(module), original.weight)
 

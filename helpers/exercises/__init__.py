@@ -7,6 +7,7 @@ that takes the answer and returns what is wrong with it, or nothing.
 import dataclasses
 import html
 import importlib
+from textwrap import shorten
 from typing import Any
 
 __all__ = ["Verdict", "check"]
@@ -54,7 +55,7 @@ def check(exercise: str, answer: Any) -> Verdict:
 
     Example:
         >>> check("B.1", ...)
-        Exercise B.1: still open: write your answer in place of the dots and run the cell again
+        Exercise B.1: still open: write your answer in place of the dots
     """
     chapter, _, number = exercise.partition(".")
     module = CHAPTERS.get(chapter)
@@ -62,13 +63,12 @@ def check(exercise: str, answer: Any) -> Verdict:
     judge = getattr(checks, f"exercise_{number}", None)
     if judge is None:
         raise ValueError(f"no exercise {exercise!r}: give chapter and number, such as 'B.1'")
-    dots = "write your answer in place of the dots and run the cell again"
     if answer is ...:
-        return Verdict(exercise, "open", dots)
+        return Verdict(exercise, "open", "write your answer in place of the dots")
     try:
         wrong = judge(_answering(answer))
-    except _NothingReturned:
-        return Verdict(exercise, "open", dots)
+    except _NothingReturned as nothing:
+        return Verdict(exercise, "open", str(nothing))
     except Exception as error:
         return Verdict(exercise, "wrong", f"it raised {type(error).__name__}: {error}")
     return Verdict(exercise, "wrong", wrong) if wrong else Verdict(exercise, "right")
@@ -85,8 +85,12 @@ def _answering(answer: Any) -> Any:
 
     def answered(*args: Any) -> Any:
         result = answer(*args)
-        if result is None or result is ...:
-            raise _NothingReturned
+        if result is None:
+            given = ", ".join(shorten(str(arg), 40, placeholder=" ...") for arg in args)
+            raise _NothingReturned(
+                f"for {given} your function returns nothing: write your answer in place of the "
+                "dots, and return it"
+            )
         return result
 
     return answered

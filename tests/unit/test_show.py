@@ -163,3 +163,11 @@ def test_the_dtype_path_names_what_is_stored():
     texts = [text.get_text() for text in quantized.texts]
     assert "packed codes\nuint8" in texts
     assert "unpacked weight\ncompute dtype" in texts
+
+
+def test_dots_stand_in_columns():
+    ax = plots.dots({"a": [1, 2], "b": [3]})
+    assert [line.get_xydata().tolist() for line in ax.lines] == [[[0, 1], [0, 2]], [[1, 3]]]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
+    with pytest.raises(ValueError, match="at least one value in each"):
+        plots.dots({"a": []})
