@@ -12,6 +12,7 @@ __all__ = [
     "exercises",
     "figures",
     "generation",
+    "lora",
     "models",
     "plots",
     "quantization",

@@ -16,6 +16,7 @@ __all__ = [
     "histogram",
     "lines",
     "loss_curve",
+    "matrix",
     "normal_levels",
     "number_lines",
 ]
@@ -358,4 +359,39 @@ def dots(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = None) -> 
     for place, column in enumerate(values.values()):
         ax.plot([place] * len(column), list(column), "o", color=COLOURS["blue"], alpha=0.4)
     ax.set_xticks(range(len(values)), list(values))
+    return _clean(ax)
+
+
+def matrix(
+    values: Sequence[Sequence[float]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a table of numbers as squares, the darker the larger.
+
+    Args:
+        values: One sequence a row, each as long as there are columns.
+        rows: What the rows are called.
+        columns: What the columns are called.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: The names are not as many as rows and columns.
+
+    Taught in: notebooks/01_language_models.ipynb
+    """
+    if len(values) != len(rows) or any(len(row) != len(columns) for row in values):
+        raise ValueError(
+            f"{len(values)} rows for {len(rows)} names of rows, {len(columns)} columns"
+        )
+    ax = _axes(ax, size=(4, 4))
+    ax.imshow(values, cmap="Blues", vmin=0)
+    ax.set_xticks(range(len(columns)), list(columns), rotation=60, ha="right", size=8)
+    ax.set_yticks(range(len(rows)), list(rows), size=8)
+    ax.tick_params(length=0)
     return _clean(ax)

@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["Verdict", "check"]
 
-CHAPTERS = {"B": "appendix_b", "2": "chapter_2"}
+CHAPTERS = {"B": "appendix_b", "1": "chapter_1", "2": "chapter_2"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,28 @@ def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
 
 EXERCISES = found()
 WRONG = {
+    "1.1": [
+        lambda logits, t: (logits * t).softmax(0),
+        lambda logits, t: logits.softmax(0) / t,
+        lambda logits, t: (logits / t).exp() / (logits / t).exp().sum(),  # overflows
+    ],
+    "1.2": [
+        torch.nn.functional.cross_entropy,  # not shifted
+        lambda logits, tokens: torch.nn.functional.cross_entropy(logits[1:], tokens[:-1]),
+        lambda logits, tokens: torch.nn.functional.cross_entropy(
+            logits[:-1], tokens[1:], reduction="sum"
+        ),
+    ],
+    "1.3": [
+        lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,  # no mask
+        lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1).tril() @ v,  # mask too late
+        lambda q, k, v: (q @ k.T + torch.full((4, 4), -math.inf).triu(1)).softmax(-1) @ v,
+    ],
+    "1.4": [
+        lambda h, inner, heads, kv: 4 * h * h + 3 * h * inner,  # keys not grouped
+        lambda h, inner, heads, kv: h * h + 2 * h * h * kv // heads + 3 * h * inner,  # no output
+        lambda h, inner, heads, kv: 2 * h * h + 2 * h * h * kv // heads + 2 * h * inner,  # no gate
+    ],
     "2.1": [
         lambda v, n: ((v - v.min()) / (d := (v.max() - v.min()) / 2**n)).round() * d + v.min(),
         lambda v, n: (v / (d := v.abs().max() / (2 ** (n - 1) - 1))).round() * d,  # absmax

@@ -171,3 +171,17 @@ def test_dots_stand_in_columns():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "b"]
     with pytest.raises(ValueError, match="at least one value in each"):
         plots.dots({"a": []})
+
+
+def test_matrix_draws_its_values():
+    ax = plots.matrix([[1, 0], [0.5, 0.5]], rows=["a", "b"], columns=["x", "y"])
+    assert ax.images[0].get_array().tolist() == [[1, 0], [0.5, 0.5]]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"]
+    with pytest.raises(ValueError, match="1 rows for 2 names of rows"):
+        plots.matrix([[1]], rows=["a", "b"], columns=["x"])
+
+
+def test_the_decision_names_every_way_once():
+    words = [text.get_text() for text in figures.decision().texts]
+    for question, way, _ in figures.QUESTIONS:
+        assert words.count(question) == words.count(way) == 1
