@@ -3,7 +3,7 @@
 Everything else is as in Chapter 0, but for half an epoch. Each variant changes one thing. It is
 scored by the loss on the validation split and by exact matches on 40 held-out sentences.
 
-usage: python benchmarks/lora_ablation.py [--steps N] > results/lora_ablation_cpu.json
+usage: python benchmarks/lora_ablation.py [--steps N] > helpers/data/recorded/lora_ablation_cpu.json
 """
 
 import argparse

@@ -1,12 +1,13 @@
 """Drawings of ideas. Each draws on an `Axes` and returns it."""
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bit_fields", "decision", "dtype_path", "journey"]
+__all__ = ["adapter_places", "bit_fields", "decision", "dtype_path", "journey"]
 
 STATIONS = (  # title, what happens there, where it is taught
     ("Base model", "frozen,\nin 4 bits", "1, 2"),
@@ -187,7 +188,7 @@ QUESTIONS = (  # asked from the top; a yes ends at the way on the right
         "search, and put what\nis found into the prompt",
     ),
     (
-        "Does it lack a form, a tone,\na task, a language?",
+        "Does it lack a form,\na tone, a task?",
         "fine-tuning",
         "hundreds to thousands\nof good examples",
     ),
@@ -229,5 +230,53 @@ def decision(*, ax: "Axes | None" = None) -> "Axes":
     ax.text(0.9, -1.3 * len(QUESTIONS) + 0.08, OTHERWISE, bbox={**box, "fc": FILL}, **plain)
     ax.set_title("Ask from the top", color=INK)
     ax.set(xlim=(-1.4, 6.2), ylim=(-4.2, 0.5))
+    ax.axis("off")
+    return ax
+
+
+# One block of a model, from left to right: linear layers with what stands behind them.
+BLOCK = (("q k v", 0.0), ("attention", 1.5), ("o", 3.0), ("gate up", 6.0), ("down", 7.5))
+BEHIND = (4.4, 8.9)  # where the classic adapter stands
+
+
+def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
+    """Draw where LoRA and the classic adapter sit in a block.
+
+    Args:
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes: the block's layers in a row, LoRA above the linear ones, the classic adapter
+        behind attention and behind the MLP.
+
+    Example:
+        >>> len([text for text in adapter_places().texts if text.get_text() == "B A"])
+        4
+
+    Taught in: notebooks/03_lora.ipynb
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(10, 2.8), layout="constrained")
+    text = {"ha": "center", "va": "center", "size": 10, "color": INK}
+    box = {"boxstyle": "round,pad=0.4", "ec": EDGE, "fc": FILL}
+    orange, green = {**box, "ec": "#B35900", "fc": "#FFE9C7"}, {**box, "ec": "#00664B"}
+    arrow = {"arrowstyle": "-|>", "color": SOFT, "lw": 1.2, "shrinkA": 16, "shrinkB": 16}
+    places = sorted([x for _, x in BLOCK] + list(BEHIND))
+    for start, end in itertools.pairwise(places):
+        ax.annotate("", (end, 0), (start, 0), arrowprops=arrow)
+    for name, x in BLOCK:
+        ax.text(x, 0, name, bbox=box, **text)
+        if name != "attention":
+            ax.text(x, 1.1, "B A", bbox=orange, **text)
+            curve = {**arrow, "color": "#B35900", "connectionstyle": "arc3,rad=-0.45"}
+            ax.annotate("", (x - 0.1, 1.1), (x - 0.75, 0), arrowprops={**curve, "shrinkA": 0})
+            ax.annotate("", (x + 0.75, 0), (x + 0.1, 1.1), arrowprops={**curve, "shrinkB": 0})
+    for x in BEHIND:
+        ax.text(x, 0, "down\nGELU\nup", bbox={**green, "fc": "#D9F0E8", "ls": "--"}, **text)
+    ax.text(3.75, 1.75, "LoRA: beside a linear layer", **{**text, "color": "#8A4500"})
+    ax.text(6.6, -0.85, "classic adapter: behind attention, behind the MLP", **text)
+    ax.set(xlim=(-1, 9.7), ylim=(-1.1, 2))
     ax.axis("off")
     return ax

@@ -6,16 +6,19 @@ Taught in: notebooks/03_lora.ipynb
 """
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 __all__ = [
     "AdaptedLayer",
+    "ablation",
     "inspect",
     "linear_layers",
     "matching_layers",
@@ -212,8 +215,9 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
         The layers that the adapter is for.
 
     Raises:
-        ValueError: There is no adapter, it names layers that the model does not have, or its
-            shapes are those of another model. The message names layers that exist.
+        ValueError: There is no adapter, it names layers that the model does not have, lacks some
+            that it has, or its shapes are those of another model. The message names layers that
+            exist.
 
     Taught in: notebooks/03_lora.ipynb
     """
@@ -237,6 +241,15 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
             f"{', '.join(list(layers)[:3])}, ... Load the base model that is named in "
             "adapter_config.json"
         )
+    settings = json.loads((Path(folder) / "adapter_config.json").read_text("utf-8"))
+    matching = matching_layers(model, settings["target_modules"])
+    if len(matching) > len(adapted):
+        lacking = next(name for name in matching if name not in adapted)
+        raise ValueError(
+            f"{len(matching)} layers of {type(model).__name__} match the adapter's targets, but it "
+            f"has weights for {len(adapted)}, not for {lacking}: a base model with more layers. "
+            "Load the one that is named in adapter_config.json"
+        )
     for name, shapes in adapted.items():
         out_in = (shapes["B"][0], shapes["A"][1])
         if out_in != layers[name]:
@@ -245,3 +258,24 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
                 "another base model. Load the one that is named in adapter_config.json"
             )
     return list(adapted)
+
+
+def ablation() -> "pd.DataFrame":
+    """Return how the Yoda task went with other settings, as recorded on two CPU cores.
+
+    Returns:
+        A row for each variant that `benchmarks/lora_ablation.py` trained, with the columns
+        `trainable` (parameters), `validation_loss` (nats a token) and `exact_matches` (of 40).
+
+    Example:
+        >>> ablation().loc["chapter", "trainable"]
+        np.int64(4884480)
+
+    Taught in: notebooks/03_lora.ipynb
+    """
+    import pandas as pd
+
+    path = Path(__file__).parent / "data" / "recorded" / "lora_ablation_cpu.json"
+    variants = json.loads(path.read_text("utf-8"))["variants"]
+    columns = ["trainable", "validation_loss", "exact_matches"]
+    return pd.DataFrame.from_dict(variants, orient="index")[columns]

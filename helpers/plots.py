@@ -372,7 +372,7 @@ def matrix(
     """Draw a table of numbers as squares, the darker the larger.
 
     Args:
-        values: One sequence a row, each as long as there are columns.
+        values: One sequence a row, each as long as there are columns; NaN is drawn grey.
         rows: What the rows are called.
         columns: What the columns are called.
         ax: Where to draw; a new figure without it.
@@ -390,7 +390,8 @@ def matrix(
             f"{len(values)} rows for {len(rows)} names of rows, {len(columns)} columns"
         )
     ax = _axes(ax, size=(4, 4))
-    ax.imshow(values, cmap="Blues", vmin=0)
+    ax.set_facecolor("#DDDDDD")  # shows where a value is NaN
+    ax.figure.colorbar(ax.imshow(values, cmap="Blues", vmin=0), ax=ax, shrink=0.7)
     ax.set_xticks(range(len(columns)), list(columns), rotation=60, ha="right", size=8)
     ax.set_yticks(range(len(rows)), list(rows), size=8)
     ax.tick_params(length=0)

@@ -7,12 +7,11 @@ that takes the answer and returns what is wrong with it, or nothing.
 import dataclasses
 import html
 import importlib
-from textwrap import shorten
 from typing import Any
 
 __all__ = ["Verdict", "check"]
 
-CHAPTERS = {"B": "appendix_b", "1": "chapter_1", "2": "chapter_2"}
+CHAPTERS = {"B": "appendix_b", "1": "chapter_1", "2": "chapter_2", "3": "chapter_3"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +85,9 @@ def _answering(answer: Any) -> Any:
     def answered(*args: Any) -> Any:
         result = answer(*args)
         if result is None:
-            given = ", ".join(shorten(str(arg), 40, placeholder=" ...") for arg in args)
             raise _NothingReturned(
-                f"for {given} your function returns nothing: write your answer in place of the "
-                "dots, and return it"
+                "your function returns nothing: write your answer in place of the dots, with a "
+                "return on every way through it"
             )
         return result
 

@@ -34,19 +34,24 @@ def exercise_2(
     import torch
 
     logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
-    tokens = torch.tensor([3, 0, 6, 2, 1])
-    each = [-logits[i].log_softmax(0)[tokens[i + 1]].item() for i in range(4)]
-    expected, found = sum(each) / 4, float(next_token_loss(logits, tokens))
-    if abs(found - expected) < 1e-4:
-        return None
-    unshifted = torch.nn.functional.cross_entropy(logits, tokens).item()
-    if abs(found - unshifted) < 1e-4:
-        return "each place must predict the token after it, not its own: shift by one"
-    if abs(found - sum(each)) < 1e-4:
-        return f"that is the sum over the four places, {found:.3f}: take the mean"
-    return (
-        f"five tokens have four next tokens, with a mean loss of {expected:.3f}; yours: {found:.3f}"
-    )
+    for labels in (torch.tensor([3, 0, 6, 2, 1]), torch.tensor([-100, -100, 6, 2, 1])):
+        places = [i for i in range(4) if labels[i + 1] != -100]
+        each = [-logits[i].log_softmax(0)[labels[i + 1]].item() for i in places]
+        expected, found = sum(each) / len(each), float(next_token_loss(logits, labels))
+        if abs(found - expected) < 1e-4:
+            continue
+        unshifted = torch.nn.functional.cross_entropy(logits, labels).item()
+        if abs(found - unshifted) < 1e-4:
+            return "each place must predict the token after it, not its own: shift by one"
+        if abs(found + expected) < 1e-4:
+            return "the sign is wrong: a loss is the negative logarithm"
+        if abs(found - sum(each)) < 1e-4:
+            return f"that is the sum over {len(each)} places, {found:.3f}: take the mean"
+        return (
+            f"the labels {labels.tolist()} have {len(each)} next tokens to learn, with a mean loss "
+            f"of {expected:.3f}; yours: {found:.3f}"
+        )
+    return None
 
 
 def exercise_3(attend: "Callable[..., torch.Tensor]") -> str | None:
@@ -65,10 +70,12 @@ def exercise_3(attend: "Callable[..., torch.Tensor]") -> str | None:
         )
     if torch.allclose(found, expected, atol=1e-4):
         return None
+    if found.isnan().any():
+        return "NaN: a row is masked entirely, yet each token sees at least itself"
     if not torch.allclose(found[0], v[0], atol=1e-4):
         return (
-            "the first token sees only itself, so it must return the first value as it is: "
-            "mask the future, before the softmax"
+            "the first token sees only itself, so it must return the first value as it is: mask "
+            "the future before the softmax over the keys, from the first place after the token"
         )
     return "the first row is right, others are not: is the score divided by the root of head_dim?"
 

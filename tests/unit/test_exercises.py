@@ -55,9 +55,9 @@ WRONG = {
     "1.2": [
         torch.nn.functional.cross_entropy,  # not shifted
         lambda logits, tokens: torch.nn.functional.cross_entropy(logits[1:], tokens[:-1]),
-        lambda logits, tokens: torch.nn.functional.cross_entropy(
-            logits[:-1], tokens[1:], reduction="sum"
-        ),
+        lambda logits, labels: (
+            -logits[:-1].log_softmax(-1).gather(1, labels[1:, None].clamp(min=0)).mean()
+        ),  # learns the masked places too
     ],
     "1.3": [
         lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,  # no mask
@@ -90,6 +90,21 @@ WRONG = {
         lambda linear, embedding, tied: linear / 2 + 2 * embedding * (2 - tied),  # no scales
         lambda linear, embedding, tied: linear * 4.5 / 8 + 2 * embedding,  # always tied
         lambda linear, embedding, tied: (linear + embedding * (2 - tied)) * 4.5 / 8,
+    ],
+    "3.1": [
+        lambda m, r: (usv := torch.linalg.svd(m, full_matrices=False))[0][:, :r] @ usv[2][:r],
+        lambda m, r: m * (torch.arange(m.shape[1]) < r),  # the first columns
+        lambda m, r: torch.linalg.svd(m)[0][:, :r],  # one factor
+    ],
+    "3.2": [
+        lambda w, a, b, alpha: w + b @ a,  # no scaling
+        lambda w, a, b, alpha: w + alpha * b @ a,  # not divided by the rank
+        lambda w, a, b, alpha: w + alpha / b.shape[0] * b @ a,  # divided by the wrong side
+    ],
+    "3.3": [
+        lambda shapes, budget: budget // sum(o * i for o, i in shapes),
+        lambda shapes, budget: budget // sum(o + i for o, i in shapes),  # past the smaller side
+        lambda shapes, budget: max(1, budget // (sum(map(sum, shapes)) + 1)),
     ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere

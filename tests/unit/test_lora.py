@@ -75,7 +75,7 @@ def test_an_adapter_is_verified_against_its_base(tiny_model, tmp_path):
     from transformers import LlamaForCausalLM
 
     untouched = deepcopy(tiny_model)
-    adapted(tiny_model, r=4, target_modules="all-linear").save_pretrained(tmp_path)
+    adapted(tiny_model, r=4, target_modules=KINDS).save_pretrained(tmp_path)
     names = lora.verify_adapter(untouched, tmp_path)
     assert len(names) == 2 * len(KINDS)
 
@@ -86,5 +86,11 @@ def test_an_adapter_is_verified_against_its_base(tiny_model, tmp_path):
     shallow.num_hidden_layers = 1
     with pytest.raises(ValueError, match=r"7 of the adapter's 14 layers are not in .*it has model"):
         lora.verify_adapter(LlamaForCausalLM(shallow), tmp_path)
+    deep = deepcopy(untouched.config)
+    deep.num_hidden_layers = 3
+    with pytest.raises(
+        ValueError, match=r"21 layers of .* weights for 14, not for model\.layers\.2"
+    ):
+        lora.verify_adapter(LlamaForCausalLM(deep), tmp_path)
     with pytest.raises(ValueError, match="holds no adapter"):
         lora.verify_adapter(untouched, tmp_path / "nowhere")
