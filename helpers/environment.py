@@ -173,7 +173,8 @@ def quiet() -> None:
 
     - bitsandbytes asks for the optional package `kernels` on processors with AVX512-BF16, and
       says for each 8-bit layer that it casts the input, which it always does.
-    - transformers 5.23 warns of a rename inside PEFT, trl and itself.
+    - transformers says which type it unpacks 4-bit weights to, and 5.23 warns of a rename
+      inside PEFT, trl and itself.
     - datasets and transformers draw bars for steps that take a second here.
 
     Taught in: notebooks/00_tldr.ipynb
@@ -182,7 +183,11 @@ def quiet() -> None:
     import datasets
     import transformers
 
-    for name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
+    for name in (
+        "bitsandbytes.backends.cpu.ops",
+        "bitsandbytes.autograd._functions",
+        "transformers.integrations.bitsandbytes",
+    ):
         logging.getLogger(name).addFilter(_is_news)
     warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing. is deprecated")
     datasets.disable_progress_bars()
@@ -190,5 +195,9 @@ def quiet() -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    old = ("Failed to load CPU gemm_4bit_forward", "MatMul8bitLt: inputs will be cast")
+    old = (
+        "Failed to load CPU gemm_4bit_forward",
+        "MatMul8bitLt: inputs will be cast",
+        "The modules are dequantized",
+    )
     return not record.getMessage().startswith(old)

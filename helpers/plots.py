@@ -333,7 +333,7 @@ def bars(
         place = (max(value + half_width, 0), row)
         offset = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(label_format % value, place, **offset)
-    ax.invert_yaxis()
+    ax.yaxis.set_inverted(True)  # of axes that share their y, this may be the second
     ax.margins(x=0.2)
     return _clean(ax)
 

@@ -150,9 +150,15 @@ def test_normal_levels_draw_a_slice_a_level():
 
 
 def test_bars_write_their_numbers():
+    import matplotlib.pyplot as plt
+
     ax = plots.bars({"a": 2, "b": -1}, errors={"a": 0.5, "b": 0.1}, label_format="%.2f")
     assert [bar.get_width() for bar in ax.patches] == [2, -1]
     assert [(t.get_text(), t.xy) for t in ax.texts] == [("2.00", (2.5, 0)), ("-1.00", (0, 1))]
+    _, axes = plt.subplots(1, 2, sharey=True)
+    for place in axes:
+        plots.bars({"a": 1, "b": 2}, ax=place)
+    assert axes[0].yaxis_inverted(), "the first is on top, however many axes share"
     with pytest.raises(ValueError, match=r"values for \['a'\], errors for \['b'\]"):
         plots.bars({"a": 1}, errors={"b": 1})
 
