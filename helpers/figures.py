@@ -235,8 +235,8 @@ def decision(*, ax: "Axes | None" = None) -> "Axes":
 
 
 # One block of a model, from left to right: linear layers with what stands behind them.
-BLOCK = (("q k v", 0.0), ("attention", 1.5), ("o", 3.0), ("gate up", 6.0), ("down", 7.5))
-BEHIND = (4.4, 8.9)  # where the classic adapter stands
+BLOCK = (("q k v", 0.0), ("attention", 1.8), ("o", 3.4), ("gate up", 6.6), ("down", 8.6))
+BEHIND = (4.8, 10.0)  # where the classic adapter stands
 
 
 def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
@@ -250,7 +250,7 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
         behind attention and behind the MLP.
 
     Example:
-        >>> len([text for text in adapter_places().texts if text.get_text() == "B A"])
+        >>> len([text for text in adapter_places().texts if text.get_text().startswith("B A")])
         4
 
     Taught in: notebooks/03_lora.ipynb
@@ -263,20 +263,20 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
     box = {"boxstyle": "round,pad=0.4", "ec": EDGE, "fc": FILL}
     orange, green = {**box, "ec": "#B35900", "fc": "#FFE9C7"}, {**box, "ec": "#00664B"}
     arrow = {"arrowstyle": "-|>", "color": SOFT, "lw": 1.2, "shrinkA": 16, "shrinkB": 16}
-    places = sorted([x for _, x in BLOCK] + list(BEHIND))
+    places = [-1.6, *sorted([x for _, x in BLOCK] + list(BEHIND)), 11.4]
     for start, end in itertools.pairwise(places):
         ax.annotate("", (end, 0), (start, 0), arrowprops=arrow)
     for name, x in BLOCK:
         ax.text(x, 0, name, bbox=box, **text)
         if name != "attention":
-            ax.text(x, 1.1, "B A", bbox=orange, **text)
+            ax.text(x, 1.1, "B A" if name in ("o", "down") else "B A each", bbox=orange, **text)
             curve = {**arrow, "color": "#B35900", "connectionstyle": "arc3,rad=-0.45"}
             ax.annotate("", (x - 0.1, 1.1), (x - 0.75, 0), arrowprops={**curve, "shrinkA": 0})
             ax.annotate("", (x + 0.75, 0), (x + 0.1, 1.1), arrowprops={**curve, "shrinkB": 0})
     for x in BEHIND:
         ax.text(x, 0, "down\nGELU\nup", bbox={**green, "fc": "#D9F0E8", "ls": "--"}, **text)
-    ax.text(3.75, 1.75, "LoRA: beside a linear layer", **{**text, "color": "#8A4500"})
-    ax.text(6.6, -0.85, "classic adapter: behind attention, behind the MLP", **text)
-    ax.set(xlim=(-1, 9.7), ylim=(-1.1, 2))
+    ax.text(4.3, 1.75, "LoRA: beside a linear layer", **{**text, "color": "#8A4500"})
+    ax.text(7.4, -0.9, "classic adapter: behind attention, behind the MLP", **text)
+    ax.set(xlim=(-1.7, 11.5), ylim=(-1.2, 2))
     ax.axis("off")
     return ax
