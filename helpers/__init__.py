@@ -15,7 +15,9 @@ __all__ = [
     "lora",
     "models",
     "plots",
+    "preflight",
     "quantization",
+    "rows",
     "training",
     "yoda",
 ]

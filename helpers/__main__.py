@@ -1,6 +1,8 @@
-"""The command line of the companion library: `python -m helpers doctor` and `... fetch`."""
+"""The command line of the companion library: doctor, fetch, preflight."""
 
 import argparse
+import dataclasses
+import json
 import sys
 
 
@@ -11,17 +13,26 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: As typed; without them, those of this process.
 
     Returns:
-        0 if all is well, 1 if something is missing or went wrong.
+        0 if all is well; 1 if something is missing, went wrong, or would go wrong in training; 2 if
+        the command could not do its work.
     """
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="show what this machine can do and what is missing on it")
     commands.add_parser("fetch", help="fetch the embedded model and check it")
-    command = parser.parse_args(arguments).command
-    return {"doctor": _doctor, "fetch": _fetch}[command]()
+    preflight = commands.add_parser("preflight", help="look for what is wrong with your data")
+    preflight.add_argument("data", help="a .jsonl, .json or .csv file to train on")
+    preflight.add_argument("--evaluation", help="a file to evaluate on")
+    preflight.add_argument("--model", help="hub name or folder; this machine's base model if none")
+    preflight.add_argument("--max-length", type=int, default=1024, help="as in SFTConfig (1024)")
+    preflight.add_argument("--assistant-only", action="store_true", help="assistant_only_loss=True")
+    preflight.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = parser.parse_args(arguments)
+    commands = {"doctor": _doctor, "fetch": _fetch, "preflight": _preflight}
+    return commands[options.command](options)
 
 
-def _doctor() -> int:
+def _doctor(options: argparse.Namespace) -> int:
     from helpers import doctor
 
     rows = doctor.examine()
@@ -34,7 +45,7 @@ def _doctor() -> int:
     return 0 if all(row.ok for row in rows) else 1
 
 
-def _fetch() -> int:
+def _fetch(options: argparse.Namespace) -> int:
     from helpers import models
 
     try:
@@ -43,6 +54,25 @@ def _fetch() -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _preflight(options: argparse.Namespace) -> int:
+    from helpers import environment, models, preflight
+
+    try:
+        profile = environment.profile(base_model=options.model)
+        found = preflight.check_data(
+            options.data,
+            models.load_tokenizer(profile),
+            evaluation=options.evaluation,
+            max_length=options.max_length,
+            assistant_only=options.assistant_only,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(json.dumps([dataclasses.asdict(f) for f in found], indent=1) if options.json else found)
+    return int(any(finding.severity == "error" for finding in found))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ from them, so every translation is exact.
 Taught in: notebooks/00_tldr.ipynb
 """
 
-import csv
 import dataclasses
 import itertools
-import json
 import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from helpers.rows import read
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -392,8 +392,8 @@ def load(
     """Load the Yoda data, or your own pairs of texts.
 
     Args:
-        source: Nothing for the data of this course; else a `.jsonl` or `.csv` file, or the name
-            of a data set on the hub, such as `"dvgodoy/yoda_sentences"`.
+        source: Nothing for the data of this course; else a file that `rows.read` reads, or the
+            name of a data set on the hub, such as `"dvgodoy/yoda_sentences"`.
         sentence: The column that holds what goes in.
         translation: The column that holds what should come out.
 
@@ -403,7 +403,7 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file that is neither JSONL nor CSV, broken JSON, a missing column, an empty
+        ValueError: See `rows.read`; also a missing column, an empty
             or non-text cell. The message names file, line and column.
 
     Example:
@@ -428,54 +428,13 @@ def load(
     splits = DatasetDict()
     for name, path in files.items():
         checked = []
-        for number, row in _read(path):
+        for number, row in read(path):
             _check_row(row, columns, f"{path}, line {number}")
             checked.append({columns.get(key, key): value for key, value in row.items()})
         if not checked:
             raise ValueError(f"{path} holds no rows")
         splits[name] = Dataset.from_list(checked)
     return splits
-
-
-def _read(path: Path) -> Iterator[tuple[int, dict]]:
-    """Yield line number and row of a JSONL or CSV file."""
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv}
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: give a .jsonl or .csv file, or a hub name")
-    if path.suffix not in readers:
-        raise ValueError(f"{path}: expected a file that ends in {' or '.join(readers)}")
-    try:
-        yield from readers[path.suffix](path)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}): save it as UTF-8") from error
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number}: broken JSON at column {error.colno} ({error.msg})"
-                ) from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: expected an object {{...}}, got {line!r}")
-            yield number, row
-
-
-def _read_csv(path: Path) -> Iterator[tuple[int, dict]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            if None in row:
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: more cells than the header has columns; "
-                    "put texts that hold a comma into double quotes"
-                )
-            yield reader.line_num, row
 
 
 def _check_row(row: dict, columns: dict[str, str], where: str) -> None:

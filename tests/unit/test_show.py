@@ -40,7 +40,7 @@ def test_compare_counts_each_group():
 def test_token_view_marks_the_learned_tokens(tokenizer):
     ids = tokenizer("Strong, <b>you</b> are.\n")["input_ids"]
     labels = [-100] * 2 + ids[2:]
-    view = chat.tokens(tokenizer, {"input_ids": ids, "labels": labels})
+    view = chat.show(tokenizer, {"input_ids": ids, "labels": labels})
     assert "".join(token.text for token in view.tokens) == "Strong, <b>you</b> are.\n"
     assert [token.learned for token in view.tokens[:3]] == [False, False, True]
     assert view.n_learned == len(ids) - 2
@@ -52,9 +52,9 @@ def test_token_view_marks_the_learned_tokens(tokenizer):
 
 def test_token_view_refuses_what_has_no_labels(tokenizer):
     with pytest.raises(ValueError, match=r"has no labels, only input_ids: pass a row of trainer"):
-        chat.tokens(tokenizer, {"input_ids": [1]})
+        chat.show(tokenizer, {"input_ids": [1]})
     with pytest.raises(ValueError, match="2 input_ids but 1 labels"):
-        chat.tokens(tokenizer, {"input_ids": [1, 2], "labels": [1]})
+        chat.show(tokenizer, {"input_ids": [1, 2], "labels": [1]})
 
 
 def test_loss_curve_draws_its_points():

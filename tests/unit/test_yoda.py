@@ -109,9 +109,9 @@ GOOD = json.dumps({"sentence": "a", "translation": "b"})
         ("x.jsonl", "", r"x\.jsonl holds no rows"),
         ("x.csv", "sentence,other\na,b\n", r"x\.csv, line 2: no column 'translation'"),
         ("x.csv", "sentence,translation\na,\n", r"line 2, column 'translation': the text is empty"),
-        ("x.csv", "sentence,translation\na,b,c\n", r"line 2: more cells than the header"),
-        ("x.csv", "sentence,translation\na\n", r"column 'translation': expected text, got None"),
-        ("x.txt", "a", r"expected a file that ends in \.jsonl or \.csv"),
+        ("x.csv", "sentence,translation\na,b,c\n", r"line 2: 3 cells for 2 columns"),
+        ("x.csv", "sentence,translation\na\n", r"line 2: 1 cells for 2 columns"),
+        ("x.txt", "a", r"expected a file that ends in \.jsonl, \.json, \.csv"),
     ],
 )
 def test_bad_data_is_named_by_file_line_and_column(tmp_path, name, content, message):

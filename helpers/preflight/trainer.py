@@ -1,0 +1,106 @@
+"""The check of a trainer: its rows, its settings, and its first batch."""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from helpers.preflight import conversations, setup
+from helpers.preflight.findings import KINDS, Findings, Tally
+from helpers.preflight.sequences import Seen, Sequences
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+__all__ = ["check"]
+
+N_OF_STREAM = 10_000  # rows of a streamed data set that are looked at
+
+
+def check(trainer: "Trainer") -> Findings:
+    """Look for what would go wrong without an error, in everything that a trainer holds.
+
+    It reads the tokenized rows, the first batch, the tokenizer, the model, the adapter and the
+    settings, and computes the loss and the gradients of one batch. Nothing is changed.
+
+    Args:
+        trainer: Before `train()`: an `SFTTrainer`, or a `Trainer` of a causal language model.
+
+    Returns:
+        What was found, errors first; empty where nothing was.
+
+    Taught in: notebooks/04_formatting.ipynb
+    """
+    tally, of_evaluation = Tally(), Tally()
+    with contextlib.closing(Seen()) as seen:
+        sequences = _look_at_rows(trainer, trainer.train_dataset, "train_dataset", tally, seen)
+        sets = trainer.eval_dataset or {}
+        for name, rows in (sets if isinstance(sets, dict) else {"eval_dataset": sets}).items():
+            _look_at_rows(trainer, rows, name, of_evaluation, seen, is_evaluation=True)
+    _dropped(trainer, tally)
+    setup.examine(trainer, sequences, tally)
+    return tally.findings().joined(of_evaluation.findings())
+
+
+def _look_at_rows(
+    trainer: "Trainer",
+    rows: Iterable[Mapping[str, Any]],
+    name: str,
+    tally: Tally,
+    seen: Seen,
+    *,
+    is_evaluation: bool = False,
+) -> Sequences:
+    """Look at every row of a tokenized data set, or at the first rows of a stream."""
+    args, tokenizer = trainer.args, trainer.processing_class
+    sequences = Sequences(
+        tokenizer,
+        tally,
+        max_length=getattr(args, "max_length", None),
+        seen=seen,
+        is_evaluation=is_evaluation,
+    )
+    if not hasattr(rows, "__len__"):
+        rows = itertools.islice(iter(rows), N_OF_STREAM)
+    is_packed = getattr(args, "packing", False)
+    for number, row in enumerate(rows):
+        place = f"{name}[{number}]"
+        tally.n_rows += 1
+        found = conversations.problems(row)
+        for code, detail in found:
+            if code != "unknown-columns":  # tokenized rows need no others
+                tally.add(code, place, detail)
+        if not found and conversations.prompt_differs(tokenizer, row):
+            tally.add("prompt-differs", place)
+        if is_packed and "seq_lengths" not in row:
+            sequences.measure(row["input_ids"])  # wrapped: rows begin and end anywhere
+            continue
+        for part, ids, labels in _parts(row):
+            sequences.look(ids, labels, place=place + part)
+    sequences.finish()
+    return sequences
+
+
+def _parts(row: Mapping[str, Any]) -> Iterator[tuple[str, list[int], list[int]]]:
+    """Yield the sequences of a row: one, or those that were packed into it."""
+    ids = row["input_ids"]
+    labels = row.get("labels", ids)
+    if "seq_lengths" not in row:
+        yield "", ids, labels
+        return
+    start = 0
+    for number, length in enumerate(row["seq_lengths"]):
+        stop = start + length
+        yield f", sequence {number}", ids[start:stop], labels[start:stop]
+        start = stop
+
+
+def _dropped(trainer: "Trainer", tally: Tally) -> None:
+    """Compare the rows left with those before trl's filter, which leaves the table as it was."""
+    rows, args = trainer.train_dataset, trainer.args
+    if not hasattr(rows, "data") or getattr(args, "packing", False):
+        return
+    before = rows.data.num_rows
+    if getattr(args, "max_length", None) and before > len(rows):
+        found = f"{before - len(rows):,} of {before:,} rows {KINDS['rows-dropped'].what}"
+        tally.state("rows-dropped", f"max_length={args.max_length}", found=found)
