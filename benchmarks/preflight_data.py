@@ -1,10 +1,13 @@
 """Check data sets of growing size: time, and the memory that it takes. Prints JSON.
 
-Run it with `python benchmarks/preflight_data.py [rows ...]`; 10,000, 100,000 and 1,000,000 rows
-without arguments. Each runs in a process of its own, so that its peak memory can be read.
+usage: python benchmarks/preflight_data.py > results/preflight_data_cpu.json
+
+Each size runs in a process of its own, so that its peak memory can be read.
 """
 
+import importlib.metadata
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -62,7 +65,14 @@ def main() -> None:
         command = [sys.executable, __file__, str(size)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         runs.append(json.loads(done.stdout))
-    print(json.dumps({"processor": platform.processor(), "runs": runs}, indent=1))
+    packages = ("torch", "transformers", "tokenizers")
+    report = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}",
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "runs": runs,
+    }
+    print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ __all__ = [
     "matrix",
     "normal_levels",
     "number_lines",
+    "token_grid",
 ]
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
@@ -395,4 +396,51 @@ def matrix(
     ax.set_xticks(range(len(columns)), list(columns), rotation=60, ha="right", size=8)
     ax.set_yticks(range(len(rows)), list(rows), size=8)
     ax.tick_params(length=0)
+    return _clean(ax)
+
+
+def token_grid(
+    rows: Sequence[Sequence[int]], *, names: Sequence[str], ax: "Axes | None" = None
+) -> "Axes":
+    """Draw the positions of a batch as squares, coloured by what they hold.
+
+    Args:
+        rows: For each row of the batch, what each position holds: an index into `names`.
+        names: What the indices mean, at most five; the first is drawn palest, for padding.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: The rows are not of one length, or an index has no name.
+
+    Taught in: notebooks/04_formatting.ipynb
+    """
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+
+    colours = ["#EEEEEE", COLOURS["sky"], COLOURS["orange"], COLOURS["blue"], COLOURS["red"]]
+    if len({len(row) for row in rows}) != 1 or not 0 < len(names) <= len(colours):
+        raise ValueError("give rows of one length, and one to five names")
+    if not all(0 <= index < len(names) for row in rows for index in row):
+        raise ValueError(f"an index has no name: there are {len(names)}")
+    ax = _axes(ax, size=(8, 0.6 + 0.22 * len(rows)))
+    palette = ListedColormap(colours[: len(names)])
+    ax.pcolormesh(
+        rows,
+        cmap=palette,
+        vmin=-0.5,
+        vmax=len(names) - 0.5,
+        edgecolors="white",
+        linewidth=min(0.4, 20 / len(rows[0])),
+    )
+    ax.invert_yaxis()
+    ax.set_yticks([])
+    ax.legend(
+        handles=[Patch(color=c, label=n) for c, n in zip(colours, names, strict=False)],
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+        frameon=False,
+    )
     return _clean(ax)

@@ -101,7 +101,7 @@ def _lines(file: TextIO) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                yield Row(number, json.loads(line))
+                yield Row(number, json.loads(line.rstrip("\r\n")))
             except json.JSONDecodeError as error:
                 yield Row(number, {}, f"broken JSON at column {error.colno} ({error.msg})")
 

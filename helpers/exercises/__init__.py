@@ -11,7 +11,13 @@ from typing import Any
 
 __all__ = ["Verdict", "check"]
 
-CHAPTERS = {"B": "appendix_b", "1": "chapter_1", "2": "chapter_2", "3": "chapter_3"}
+CHAPTERS = {
+    "B": "appendix_b",
+    "1": "chapter_1",
+    "2": "chapter_2",
+    "3": "chapter_3",
+    "4": "chapter_4",
+}
 
 
 @dataclasses.dataclass(frozen=True)

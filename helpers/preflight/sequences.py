@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Seen", "Sequences"]
 
 N_TAIL = 4  # an end token stands among the last tokens; templates write a line break after it
+N_KEPT = 1000  # places that are kept until it is known which rows stand out
 N_LETTERS = 200  # of a row that decide its script
 FEW, MANY = 0.02, 0.9  # a script of few rows beside a script of many
 TIMES = 20  # as long as the median
@@ -112,31 +113,38 @@ class Sequences:
         doubled = list(ids[:2]) == [self._tokenizer.bos_token_id] * 2
         if doubled:
             self._tally.add("double-bos", place)
-        self._look_at_template(ids[doubled:], learned, place, all_learned=len(learned) == len(ids))
-        self._look_at_end(ids, labels, place)
+        self._look_at_format(ids, labels, place, all_learned=len(learned) == len(ids))
+        self._look_for_nesting(ids[doubled:], place)
+        self._look_at_script(learned, place)
         self._look_at_repetition(ids, labels, place)
 
     def _look_at_length(self, ids: Sequence[int], place: str) -> None:
         self._lengths[len(ids)] += 1
-        if len(self._longest) < 1000 or len(ids) > self._longest[0][0]:
-            push = heapq.heappush if len(self._longest) < 1000 else heapq.heappushpop
+        if len(self._longest) < N_KEPT or len(ids) > self._longest[0][0]:
+            push = heapq.heappush if len(self._longest) < N_KEPT else heapq.heappushpop
             push(self._longest, (len(ids), place))
 
-    def _look_at_template(
-        self, ids: Sequence[int], learned: list[int], place: str, *, all_learned: bool
+    def _look_at_format(
+        self, ids: Sequence[int], labels: Sequence[int], place: str, *, all_learned: bool
     ) -> None:
-        text = self._tokenizer.decode(learned[:N_LETTERS])
-        script = _script(text)
-        self._n_scripts[script] += 1
-        if len(places := self._scripts.setdefault(script, [])) < 1000:
-            places.append(place)
-        if self._template is None:
+        """Look for a template, for what is learned of it, and for an end."""
+        text, in_format = self._tokenizer.decode(ids), True
+        if self._template is not None:
+            in_format = "".join(self._template.answer.split()) in "".join(text.split())
+            if in_format and all_learned:
+                self._tally.add("prompt-learned", place)
+        tail = list(zip(ids, labels, strict=True))[-N_TAIL:]
+        ended = any(token_id in self._ends and label != IGNORED for token_id, label in tail)
+        if self._max_length and len(ids) >= self._max_length and not (ended and in_format):
+            self._tally.add("completion-cut", place, f"ends with {text[-20:]!r}")
             return
-        whole = self._tokenizer.decode(ids)
-        if "".join(self._template.answer.split()) not in "".join(whole.split()):
-            self._tally.add("template-not-applied", place, repr(whole[:30]))
-        elif all_learned:
-            self._tally.add("prompt-learned", place)
+        if not in_format:
+            self._tally.add("template-not-applied", place, f"begins with {text[:20]!r}")
+        if not ended:
+            self._tally.add("eos-not-learned", place, f"ends with {text[-20:]!r}")
+
+    def _look_for_nesting(self, ids: Sequence[int], place: str) -> None:
+        """Look for a turn that is opened while another is."""
         is_open = False
         for token_id in ids:
             if token_id in self._ends:
@@ -147,16 +155,11 @@ class Sequences:
                     return
                 is_open = True
 
-    def _look_at_end(self, ids: Sequence[int], labels: Sequence[int], place: str) -> None:
-        tail = list(zip(ids, labels, strict=True))[-N_TAIL:]
-        if any(token_id in self._ends and label != IGNORED for token_id, label in tail):
-            return
-        if self._max_length and len(ids) >= self._max_length:
-            self._tally.add("completion-cut", place, f"{len(ids):,} tokens kept")
-        else:
-            self._tally.add(
-                "eos-not-learned", place, f"ends with {self._tokenizer.decode(list(ids)[-8:])!r}"
-            )
+    def _look_at_script(self, learned: list[int], place: str) -> None:
+        script = _script(self._tokenizer.decode(learned[:N_LETTERS]))
+        self._n_scripts[script] += 1
+        if len(places := self._scripts.setdefault(script, [])) < N_KEPT:
+            places.append(place)
 
     def _look_at_repetition(self, ids: Sequence[int], labels: Sequence[int], place: str) -> None:
         masked = [i for i, label in zip(ids, labels, strict=True) if label == IGNORED]
@@ -186,7 +189,7 @@ class Sequences:
         if count < MANY * n_rows:
             return
         for other, few in self._n_scripts.items():
-            if other not in (script, "") and few <= FEW * n_rows:
+            if other not in (script, "") and few <= max(1, FEW * n_rows):
                 for place in self._scripts[other]:
                     self._tally.add(
                         "script-outlier", place, f"{other.lower()} beside {script.lower()}"

@@ -79,7 +79,18 @@ def prose_problems(path: Path, cells) -> list[str]:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if not target.startswith("http") and not (path.parent / target).exists():
             found.append(f"link to {target}, which does not exist")
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", text):
+        linked = path.parent / target if target else path
+        if linked.suffix == ".ipynb" and linked.exists() and anchor not in anchors(linked):
+            found.append(f"link to #{anchor}, a heading that {linked.name} does not have")
     return found
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the headings of a notebook as links name them."""
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return {h.strip().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
 
 
 def generated_problems(path: Path, cells) -> list[str]:

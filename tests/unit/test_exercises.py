@@ -46,6 +46,51 @@ def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
 
 
 EXERCISES = found()
+
+
+def folding(change):
+    """Return a folder of system prompts that changes the messages it was given."""
+
+    def fold(messages):
+        if messages[0]["role"] != "system":
+            return messages
+        change(messages[0]["content"], messages[1])
+        return messages[1:]
+
+    return fold
+
+
+def turns(answer_too: bool = False, end_too: bool = True):
+    """Return a masker of turns that learns one token too many or too few."""
+
+    def mask(ids, answer_id, end_id):
+        labels, learning = [], False
+        for token in ids:
+            learning = learning and not (token == end_id and not end_too)
+            learns = learning or (answer_too and token == answer_id)
+            labels.append(token if learns else -100)
+            learning = token == answer_id or (learning and token != end_id)
+        return labels
+
+    return mask
+
+
+def best_fit(ordered: bool = True, room: int = 0):
+    """Return a packer that does not sort, or that leaves room."""
+
+    def pack(lengths, max_length):
+        bins = []
+        for length in sorted(lengths, reverse=True) if ordered else lengths:
+            fitting = [b for b in bins if sum(b) + length <= max_length - room]
+            if fitting:
+                max(fitting, key=sum).append(length)
+            else:
+                bins.append([length])
+        return bins
+
+    return pack
+
+
 WRONG = {
     "1.1": [
         lambda logits, t: (logits * t).softmax(0),
@@ -105,6 +150,28 @@ WRONG = {
         lambda shapes, budget: budget // sum(o * i for o, i in shapes),
         lambda shapes, budget: budget // sum(o + i for o, i in shapes),  # past the smaller side
         lambda shapes, budget: max(1, budget // (sum(map(sum, shapes)) + 1)),
+    ],
+    "4.1": [
+        lambda messages: [m for m in messages if m["role"] != "system"],  # its text is lost
+        folding(lambda system, first: first.update(content=f"{system}\n\n{first['content']}")),
+        folding(lambda system, first: first.update(content=f"{first['content']}\n\n{system}")),
+    ],
+    "4.2": [
+        turns(answer_too=True),
+        turns(end_too=False),
+        lambda ids, answer_id, end_id: [
+            i if answer_id in ids[:n] else -100 for n, i in enumerate(ids)
+        ],
+    ],
+    "4.3": [
+        lambda lengths, max_length: [[length] for length in lengths],
+        best_fit(ordered=False),
+        best_fit(room=1),
+    ],
+    "4.4": [
+        lambda lengths: list(range(sum(lengths))),
+        lambda lengths: [p for n in lengths for p in range(1, n + 1)],
+        lambda lengths: [number for number, n in enumerate(lengths) for _ in range(n)],
     ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere

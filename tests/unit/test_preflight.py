@@ -253,6 +253,17 @@ def test_a_collator_that_masks_the_end(tiny_model, tokenizer, tmp_path):
     assert preflight.check(trainer).codes == ["prompt-learned"]
 
 
+def test_a_conversation_that_is_cut_after_its_question(build):
+    """It ends with a learned end of turn, that of the question, so it seems complete."""
+    rows = messages([{"prompt": asked("Who are you?"), "completion": said("Yoda.")}])
+    trainer = build(rows, evaluation=rows, assistant_only_loss=False, max_length=8)
+    assert trainer.processing_class.decode(trainer.train_dataset[0]["input_ids"]).endswith(
+        "?<|im_end|>"
+    )
+    found = preflight.check(trainer).codes
+    assert found == ["completion-cut", "train-test-overlap"]
+
+
 def test_padding_on_the_left(build):
     from transformers import DataCollatorForSeq2Seq
 

@@ -51,7 +51,7 @@ def test_token_view_marks_the_learned_tokens(tokenizer):
 
 
 def test_token_view_refuses_what_has_no_labels(tokenizer):
-    with pytest.raises(ValueError, match=r"has no labels, only input_ids: pass a row of trainer"):
+    with pytest.raises(ValueError, match=r"has input_ids and no labels"):
         chat.show(tokenizer, {"input_ids": [1]})
     with pytest.raises(ValueError, match="2 input_ids but 1 labels"):
         chat.show(tokenizer, {"input_ids": [1, 2], "labels": [1]})
