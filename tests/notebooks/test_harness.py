@@ -177,3 +177,15 @@ def test_generated_cells_and_captions_are_missed(healthy):
     found = problems(healthy, nbformat.read(healthy, as_version=4))
     assert [line for line in found if "badge" in line or "install" in line or "captions" in line]
     assert len(found) == 3
+
+
+def test_a_link_to_no_heading_is_found(healthy):
+    notebook = nbformat.read(healthy, as_version=4)
+    notebook.cells.append(
+        nbformat.v4.new_markdown_cell("## A heading\n\n[a](#A-heading) [b](#none)")
+    )
+    nbformat.write(notebook, healthy.with_name("linked.ipynb"))
+    found = problems(healthy.with_name("linked.ipynb"), notebook)
+    assert [line for line in found if "link to" in line] == [
+        "link to #none, a heading that linked.ipynb does not have"
+    ]

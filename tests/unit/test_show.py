@@ -191,3 +191,73 @@ def test_the_decision_names_every_way_once():
     words = [text.get_text() for text in figures.decision().texts]
     for question, way, _ in figures.QUESTIONS:
         assert words.count(question) == words.count(way) == 1
+
+
+def test_a_row_of_ones_own_data_is_shown(tokenizer):
+    pair = {
+        "prompt": [{"role": "user", "content": "Hi."}],
+        "completion": [{"role": "assistant", "content": "Yo."}],
+    }
+    view = chat.show(tokenizer, pair)
+    assert "".join(t.text for t in view.tokens if t.learned) == "Yo.<|im_end|>\n"
+    with pytest.raises(ValueError, match="columns question: expected messages, prompt and comp"):
+        chat.show(tokenizer, {"question": "Hi."})
+
+
+def test_a_template_is_taken_apart(tokenizer):
+    import copy
+
+    mine = copy.deepcopy(tokenizer)
+    mine.chat_template = (
+        "START{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+        "{% if m.role == 'assistant' %}{{ eos_token }}!{% endif %}{% endfor %}"
+    )
+    parts = chat.template(mine)
+    assert (parts.start, parts.answer) == ("START<user>", "<assistant>")
+    assert (parts.again, parts.end) == ("<|im_end|>!<user>", "<|im_end|>!")
+    assert parts.end_of_turn_id == tokenizer.eos_token_id
+    mine.chat_template = mine.chat_template.replace("{{ eos_token }}", "")
+    assert chat.template(mine).end_of_turn_id is None
+    mine.chat_template = None
+    assert chat.template(mine) is None
+
+
+def test_a_batch_shows_its_padding(tokenizer):
+    """Two rows of 3 and 5 tokens, padded: 8 of 10 positions in use; packed: all."""
+    from types import SimpleNamespace
+
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    rows = [
+        {"input_ids": list(range(20, 20 + n)), "labels": [-100, *range(21, 20 + n)]} for n in (3, 5)
+    ]
+    for is_packed, in_use in ((False, 0.8), (True, 1.0)):
+        collator = DataCollatorForLanguageModeling(pad_token_id=2, padding_free=is_packed)
+        view = chat.show_batch(
+            SimpleNamespace(
+                train_dataset=rows,
+                data_collator=collator,
+                processing_class=tokenizer,
+                args=SimpleNamespace(per_device_train_batch_size=2),
+            )
+        )
+        assert [len(v.tokens) for v in view.sequences] == [3, 5]
+        assert [v.n_learned for v in view.sequences] == [2, 4]
+        assert view.efficiency == pytest.approx(in_use)
+        assert f"{in_use:.0%} of the positions in use" in repr(view)
+        assert ("2 of padding" in view._repr_html_()) is not is_packed
+
+
+def test_token_grid_draws_each_position():
+    ax = plots.token_grid([[1, 2, 0], [1, 1, 2]], names=["padding", "context", "learned"])
+    drawn = ax.collections[0].get_array()
+    assert drawn.tolist() == [[1, 2, 0], [1, 1, 2]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "padding",
+        "context",
+        "learned",
+    ]
+    with pytest.raises(ValueError, match="rows of one length"):
+        plots.token_grid([[1], [1, 2]], names=["a", "b", "c"])
+    with pytest.raises(ValueError, match="an index has no name: there are 2"):
+        plots.token_grid([[2]], names=["a", "b"])
