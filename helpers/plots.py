@@ -427,14 +427,9 @@ def token_grid(
         raise ValueError(f"an index has no name: there are {len(names)}")
     ax = _axes(ax, size=(8, 0.6 + 0.22 * len(rows)))
     palette = ListedColormap(colours[: len(names)])
-    ax.pcolormesh(
-        rows,
-        cmap=palette,
-        vmin=-0.5,
-        vmax=len(names) - 0.5,
-        edgecolors="white",
-        linewidth=min(0.4, 20 / len(rows[0])),
-    )
+    edges = "white" if len(rows[0]) <= 100 else "none"  # lines would cover narrow squares
+    limits = {"vmin": -0.5, "vmax": len(names) - 0.5}
+    ax.pcolormesh(rows, cmap=palette, edgecolors=edges, linewidth=0.4, **limits)
     ax.invert_yaxis()
     ax.set_yticks([])
     ax.legend(

@@ -125,4 +125,4 @@ class _Look:
             kept = tokens["labels"][: self.max_length]
             code = "completion-cut" if any(k != IGNORED for k in kept) else "rows-dropped"
             self.tally.add(code, place, f"{len(tokens['input_ids']):,} tokens")
-        self.sequences.look(tokens["input_ids"], tokens["labels"], place=place)
+        self.sequences.look(tokens["input_ids"], tokens["labels"], place=place, in_turns=is_clean)

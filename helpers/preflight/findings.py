@@ -171,7 +171,7 @@ KINDS = {
     ),
     "generation-config": Kind(
         "error",
-        "the generation config cannot be saved, so saving will fail after training",
+        "the generation config cannot be saved, so saving the model will fail",
         "model.generation_config = transformers.GenerationConfig(), or mend what is named",
     ),
     "eval-memory": Kind(

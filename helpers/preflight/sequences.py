@@ -102,8 +102,10 @@ class Sequences:
         self.max_length_found = max(self.max_length_found, len(ids))
         self.special_ids |= self._added.intersection(ids)
 
-    def look(self, ids: Sequence[int], labels: Sequence[int], *, place: str) -> None:
-        """Look at one sequence: as many labels as token ids."""
+    def look(
+        self, ids: Sequence[int], labels: Sequence[int], *, place: str, in_turns: bool = True
+    ) -> None:
+        """Look at one sequence: as many labels as token ids; `in_turns` if its roles are right."""
         learned = [i for i, label in zip(ids, labels, strict=True) if label != IGNORED]
         self.measure(ids)
         self._look_at_length(ids, place)
@@ -113,7 +115,8 @@ class Sequences:
         doubled = list(ids[:2]) == [self._tokenizer.bos_token_id] * 2
         if doubled:
             self._tally.add("double-bos", place)
-        self._look_at_format(ids, labels, place, all_learned=len(learned) == len(ids))
+        if in_turns:
+            self._look_at_format(ids, labels, place, all_learned=len(learned) == len(ids))
         self._look_for_nesting(ids[doubled:], place)
         self._look_at_script(learned, place)
         self._look_at_repetition(ids, labels, place)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from helpers.chat import IGNORED, first_batch, template
-from helpers.preflight.findings import Tally
+from helpers.preflight.findings import KINDS, Tally
 from helpers.preflight.sequences import Sequences
 from helpers.training import learned_tokens_loss
 
@@ -140,7 +140,10 @@ def _saving(trainer: "Trainer", tally: Tally) -> None:
         config.validate(strict=True)
     except ValueError as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
-        tally.state("generation-config", " ".join(lines[1:2] or lines)[:120])
+        what = KINDS["generation-config"].what
+        if _is_adapted(trainer):  # an adapter is saved without it
+            what = what.replace("the model", "the merged model")
+        tally.state("generation-config", " ".join(lines[1:2] or lines)[:120], found=what)
 
 
 def _new_tokens(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:

@@ -29,8 +29,17 @@ def check(trainer: "Trainer") -> Findings:
     Returns:
         What was found, errors first; empty where nothing was.
 
+    Raises:
+        ValueError: The trainer's rows are not tokenized as these two do it: a `DPOTrainer`, say.
+
     Taught in: notebooks/04_formatting.ipynb
     """
+    columns = next(iter(trainer.train_dataset), {"input_ids": []})
+    if "input_ids" not in columns:
+        raise ValueError(
+            f"the trainer's rows have {', '.join(columns)}, not input_ids: check() reads the rows "
+            "of an SFTTrainer or a Trainer; for another trainer give your rows to check_data()"
+        )
     tally, of_evaluation = Tally(), Tally()
     with contextlib.closing(Seen()) as seen:
         sequences = _look_at_rows(trainer, trainer.train_dataset, "train_dataset", tally, seen)
@@ -70,13 +79,14 @@ def _look_at_rows(
         for code, detail in found:
             if code != "unknown-columns":  # tokenized rows need no others
                 tally.add(code, place, detail)
+        wrong_turns = any(code == "wrong-roles" for code, _ in found)
         if not found and conversations.prompt_differs(tokenizer, row):
             tally.add("prompt-differs", place)
         if is_packed and "seq_lengths" not in row:
             sequences.measure(row["input_ids"])  # wrapped: rows begin and end anywhere
             continue
         for part, ids, labels in _parts(row):
-            sequences.look(ids, labels, place=place + part)
+            sequences.look(ids, labels, place=place + part, in_turns=not wrong_turns)
     sequences.finish()
     return sequences
 

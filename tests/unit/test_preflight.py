@@ -390,6 +390,14 @@ def test_a_model_that_is_worse_than_guessing(build, tiny_model):
     assert preflight.check(build()).codes == ["loss-too-high"]
 
 
+def test_a_trainer_of_another_kind_is_refused():
+    from types import SimpleNamespace
+
+    other = SimpleNamespace(train_dataset=[{"prompt_ids": [1], "chosen_ids": [2]}])
+    with pytest.raises(ValueError, match=r"have prompt_ids, chosen_ids, not input_ids.*check_data"):
+        preflight.check(other)
+
+
 def test_nothing_is_changed(build):
     import random
 
@@ -484,7 +492,6 @@ def test_what_is_planted_in_data_is_found(tokenizer, row, code):
     found = preflight.check_data([*plain, row], mine)
     follows = {
         "unknown-columns": {"mixed-columns"},
-        "wrong-roles": {"template-not-applied"},
         "rows-dropped": {"length-outlier"},
         "completion-cut": {"length-outlier"},
     }
