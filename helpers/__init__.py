@@ -13,6 +13,7 @@ __all__ = [
     "figures",
     "generation",
     "lora",
+    "memory",
     "models",
     "plots",
     "preflight",

@@ -1,4 +1,4 @@
-"""The command line of the companion library: doctor, fetch, preflight."""
+"""The command line of the companion library: doctor, fetch, preflight, plan."""
 
 import argparse
 import dataclasses
@@ -13,8 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: As typed; without them, those of this process.
 
     Returns:
-        0 if all is well; 1 if something is missing, went wrong, or would go wrong in training; 2 if
-        the command could not do its work.
+        0 if all is well; 1 if something is missing, went wrong, would go wrong in training, or does
+        not fit; 2 if the command could not do its work.
     """
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -27,9 +27,22 @@ def main(arguments: list[str] | None = None) -> int:
     preflight.add_argument("--max-length", type=int, default=1024, help="as in SFTConfig (1024)")
     preflight.add_argument("--assistant-only", action="store_true", help="assistant_only_loss=True")
     preflight.add_argument("--json", action="store_true", help="print the findings as JSON")
+    plan = commands.add_parser("plan", help="say whether a training step fits on a card")
+    plan.add_argument("model", help="a known name, a folder with a config.json, or a hub name")
+    plan.add_argument("--gpu", required=True, help="a card, such as t4 or a100-80, or its GiB")
+    plan.add_argument("--seq", type=int, default=1024, help="tokens a row (1024)")
+    plan.add_argument("--batch", type=int, default=1, help="rows a step (1)")
+    plan.add_argument("--lora-rank", type=int, help="rank of the adapter; full fine-tuning if none")
+    plan.add_argument("--targets", default="all-linear", help="comma-separated (all-linear)")
+    plan.add_argument("--quantization", choices=["nf4", "nf4-double"])
+    plan.add_argument("--precision", choices=["bf16", "fp16", "fp32"], default="bf16")
+    plan.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
+    plan.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
+    plan.add_argument("--sweep", action="store_true", help="a table of batch by sequence")
+    plan.add_argument("--json", action="store_true", help="print the plan as JSON")
     options = parser.parse_args(arguments)
-    commands = {"doctor": _doctor, "fetch": _fetch, "preflight": _preflight}
-    return commands[options.command](options)
+    run = {"doctor": _doctor, "fetch": _fetch, "preflight": _preflight, "plan": _plan}
+    return run[options.command](options)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -73,6 +86,34 @@ def _preflight(options: argparse.Namespace) -> int:
         return 2
     print(json.dumps([dataclasses.asdict(f) for f in found], indent=1) if options.json else found)
     return int(any(finding.severity == "error" for finding in found))
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from helpers import environment, memory
+
+    environment.quiet()
+    targets = options.targets if options.targets == "all-linear" else options.targets.split(",")
+    settings = {
+        "gpu": options.gpu,
+        "lora": {"r": options.lora_rank, "target_modules": targets} if options.lora_rank else None,
+        "quantization": options.quantization,
+        "precision": options.precision,
+        "attention": options.attention,
+        "checkpointing": not options.no_checkpointing,
+    }
+    try:
+        found = memory.plan(options.model, seq=options.seq, batch=options.batch, **settings)
+        table = memory.sweep(found) if options.sweep else None
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(found.to_dict() | ({"sweep": table} if table else {}), indent=1))
+    else:
+        print(found)
+        if table:
+            print(memory.as_text(table))
+    return 0 if found.fits else 1
 
 
 if __name__ == "__main__":

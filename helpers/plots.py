@@ -17,6 +17,7 @@ __all__ = [
     "lines",
     "loss_curve",
     "matrix",
+    "memory_timeline",
     "normal_levels",
     "number_lines",
     "token_grid",
@@ -438,4 +439,50 @@ def token_grid(
         bbox_to_anchor=(1, 1),
         frameon=False,
     )
+    return _clean(ax)
+
+
+def memory_timeline(
+    parts: Mapping[str, Sequence[float]],
+    *,
+    phases: Sequence[tuple[int, str]] = (),
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw memory over the allocations of a training step, its parts on top of each other.
+
+    Args:
+        parts: For each part's name, its GiB after each allocation; all of one length.
+        phases: Where each phase begins, counted in allocations, and its name.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: There are no parts, or they are not of one length.
+
+    Taught in: notebooks/05_training.ipynb
+    """
+    lengths = {len(values) for values in parts.values()}
+    if len(lengths) != 1 or not 0 < len(parts) <= len(COLOURS):
+        raise ValueError(f"parts of {sorted(lengths)} moments: give one to seven, of one length")
+    ax = _axes(ax, size=(8, 3.6))
+    x = range(lengths.pop())
+    colours = list(COLOURS.values())[: len(parts)]
+    ax.stackplot(x, *parts.values(), labels=list(parts), colors=colours, linewidth=0)
+    for start, name in phases:
+        ax.axvline(start, color="#444444", linewidth=0.8, linestyle=":")
+        ax.annotate(
+            name,
+            (start, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -2),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            size=8,
+        )
+    ax.set(xlabel="allocation", ylabel="memory (GiB)", xlim=(0, None), ylim=(0, None))
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return _clean(ax)

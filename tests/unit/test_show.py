@@ -261,3 +261,14 @@ def test_token_grid_draws_each_position():
         plots.token_grid([[1], [1, 2]], names=["a", "b", "c"])
     with pytest.raises(ValueError, match="an index has no name: there are 2"):
         plots.token_grid([[2]], names=["a", "b"])
+
+
+def test_memory_timeline_stacks_its_parts():
+    parts = {"weights": [1, 1, 1], "activations": [0, 2, 0]}
+    ax = plots.memory_timeline(parts, phases=[(1, "forward")])
+    tops = [max(y for _, y in area.get_paths()[0].vertices) for area in ax.collections]
+    assert tops == [1, 3]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["activations", "weights"]
+    assert [text.get_text() for text in ax.texts] == ["forward"]
+    with pytest.raises(ValueError, match="of one length"):
+        plots.memory_timeline({"a": [1], "b": [1, 2]})

@@ -1,0 +1,10 @@
+"""Will it fit? The peak memory of a training step, traced before there is a GPU.
+
+Taught in: notebooks/05_training.ipynb
+"""
+
+from helpers.memory.architectures import ARCHITECTURES
+from helpers.memory.cards import CARDS
+from helpers.memory.plan import KINDS, Plan, as_text, plan, sweep
+
+__all__ = ["ARCHITECTURES", "CARDS", "KINDS", "Plan", "as_text", "plan", "sweep"]

@@ -1,0 +1,238 @@
+"""Notes every allocation that torch would make on a GPU, while a model runs on `meta` tensors.
+
+Meta tensors have shapes and no data, so a step of a model of any size takes seconds and no memory.
+"""
+
+import contextlib
+import dataclasses
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["Event", "Tracer"]
+
+aten = torch.ops.aten
+
+
+@dataclasses.dataclass(slots=True)
+class Event:
+    """Something that happened to memory.
+
+    Attributes:
+        action: `allocate`, `free`, `phase` or `empty_cache`.
+        key: Which storage; unused in the last two.
+        n_bytes: Its size, for `allocate`.
+        operation: What allocated it, or the phase's name.
+        module: The module that was running.
+        kind: What it is for: `weights`, `adapters`, `gradients`, `optimizer`, `logits`,
+            `activations` or `temporaries`.
+    """
+
+    action: str
+    key: int = -1
+    n_bytes: int = 0
+    operation: str = ""
+    module: str = ""
+    kind: str = ""
+
+
+class Tracer(TorchDispatchMode):
+    """Records an event for each storage on `meta` that comes or goes.
+
+    Attributes:
+        events: In order.
+        kind: What new storages are for.
+        module: The module that is running.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.kind, self.module = "weights", ""
+        self._live: dict[int, tuple[Event, weakref.ref]] = {}
+        self._n = 0
+
+    def phase(self, name: str, kind: str) -> None:
+        """Begin a phase; what is allocated in it is of a kind unless said otherwise."""
+        self.events.append(Event("phase", operation=name))
+        self.kind = kind
+
+    def empty_cache(self) -> None:
+        """Note a call of `torch.cuda.empty_cache`."""
+        self.events.append(Event("empty_cache"))
+
+    def rename(self, tensor: torch.Tensor, kind: str) -> None:
+        """Say what a tensor is for, now that it is known."""
+        if found := self._live.get(tensor.untyped_storage()._cdata):
+            found[0].kind = kind
+
+    def hidden(self, n_bytes: int, operation: str) -> int:
+        """Note an allocation that a kernel makes for itself; free it with `free`."""
+        return self._allocated(n_bytes, operation, "temporaries").key
+
+    def free(self, key: int) -> None:
+        """Note that a hidden allocation is freed."""
+        self.events.append(Event("free", key))
+
+    def _allocated(self, n_bytes: int, operation: str, kind: str) -> Event:
+        event = Event("allocate", self._n, n_bytes, operation, self.module, kind)
+        self._n += 1
+        self.events.append(event)
+        return event
+
+    def track(self, output: Any, operation: str) -> None:
+        """Note the storages of an operation's outputs that are new."""
+        if isinstance(output, torch.Tensor):
+            if output.device.type == "meta":
+                self._track(output, operation)
+        elif isinstance(output, list | tuple):
+            for item in output:
+                self.track(item, operation)
+
+    def _track(self, tensor: torch.Tensor, operation: str) -> None:
+        storage = tensor.untyped_storage()
+        address = storage._cdata
+        if address in self._live:
+            return
+        event = self._allocated(storage.nbytes(), operation, self.kind)
+
+        def gone(_: Any, key: int = event.key) -> None:
+            self.events.append(Event("free", key))
+            self._live.pop(address, None)
+
+        self._live[address] = event, weakref.ref(storage, gone)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        handler = HANDLERS.get(func)
+        if handler is None:
+            output = func(*args, **(kwargs or {}))
+        else:
+            output = handler(self, func, args, kwargs or {})
+        self.track(output, func.__name__)
+        return output
+
+    @contextlib.contextmanager
+    def naming_modules(self, model: torch.nn.Module) -> Iterator[None]:
+        """Keep `module` up to date while a model runs forward."""
+        names = {module: name for name, module in model.named_modules()}
+
+        def enter(module: torch.nn.Module, _: Any) -> None:
+            self.module = names.get(module, self.module)
+
+        handle = torch.nn.modules.module.register_module_forward_pre_hook(enter)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+# Where `meta` differs from CUDA -----------------------------------------------------------------
+
+
+def _is_mask_trivial(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> Any:
+    """Answer what transformers asks of data: are all masks trivial? They are."""
+    dtype = args[0].dtype
+    return True if dtype is torch.bool else (1.0 if dtype.is_floating_point else 1)
+
+
+def _softmax_backward(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
+    """The kernel for CUDA multiplies gradient and output first, into a tensor of its own."""
+    gradient, result = args[0], args[1]
+    output = func(*args, **kwargs)
+    tracer.track(output, func.__name__)
+    item = max(gradient.element_size(), result.element_size())
+    tracer.free(tracer.hidden(gradient.numel() * item, "softmax_backward (hidden)"))
+    return output
+
+
+def _accumulate(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
+    """Autograd adds gradients in place; under a dispatch mode it makes a new tensor. Undo that."""
+    into, other = args[0], args[1]
+    in_place = (
+        not torch.is_grad_enabled()
+        and isinstance(other, torch.Tensor)
+        and into.shape == other.shape
+        and into.dtype == other.dtype
+        and into.is_contiguous()
+        and torch._C._current_autograd_node() is not None
+    )
+    return into if in_place else func(*args, **kwargs)
+
+
+def _gemm_4bit(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
+    """Training multiplies by the weight unpacked into a tensor of its own, freed after it."""
+    a, _, (n_out, n_in) = args[:3]
+    n_blocks = kwargs["absmax_8bit"].numel() if kwargs.get("absmax_8bit") is not None else 0
+    hidden = []
+    if n_blocks:  # double quantization: the scales are unpacked, and then shifted
+        first = tracer.hidden(4 * n_blocks, "absmax (hidden)")
+        hidden.append(tracer.hidden(4 * n_blocks, "absmax (hidden)"))
+        tracer.free(first)
+    n_bytes = n_out * n_in * a.element_size()
+    hidden.append(tracer.hidden(n_bytes, "dequantized weight (hidden)"))
+    output = torch.empty((*a.shape[:-1], n_out), dtype=a.dtype, device=a.device)
+    tracer.track(output, func.__name__)
+    for key in hidden:
+        tracer.free(key)
+    return output
+
+
+HANDLERS = {
+    aten._local_scalar_dense.default: _is_mask_trivial,
+    aten._softmax_backward_data.default: _softmax_backward,
+    aten.add.Tensor: _accumulate,
+}
+
+
+def register_bitsandbytes() -> None:
+    """Handle the operators of bitsandbytes, which exist once it is imported."""
+    import bitsandbytes  # noqa: F401
+
+    HANDLERS[torch.ops.bitsandbytes.gemm_4bit.default] = _gemm_4bit
+
+
+@contextlib.contextmanager
+def kernels_of_cuda(attention: str) -> Iterator[None]:
+    """Send attention and softmax to the kernels that a GPU would choose.
+
+    - SDPA on `meta` would be composed of small operations; on a GPU one kernel does it.
+    - Softmax of float16 to float32 is one kernel on CUDA; on `meta` it would make a copy first.
+
+    Args:
+        attention: `eager`, which is left as it is, `efficient` for the memory-efficient kernel
+            of SDPA (a T4), or `flash` for its FlashAttention (capability 8.0 and up).
+    """
+    functional = torch.nn.functional
+    before = functional.scaled_dot_product_attention, functional.softmax, functional.log_softmax
+
+    def efficient(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **_):
+        groups = q.size(-3) // k.size(-3)
+        if groups > 1:
+            k, v = (x.repeat_interleave(groups, dim=-3) for x in (k, v))
+        needed = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+        kernel = aten._scaled_dot_product_efficient_attention
+        return kernel(q, k, v, attn_mask, needed, dropout_p, is_causal, scale=scale)[0]
+
+    def flash(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **_):
+        kernel = aten._scaled_dot_product_flash_attention
+        return kernel(q, k, v, dropout_p, is_causal, False, scale=scale)[0]
+
+    def fused(kernel: Any, original: Any) -> Any:
+        def softmax(input, dim=None, _stacklevel=3, dtype=None):
+            if dtype is torch.float32 and input.dtype is torch.float16:
+                return kernel(input, dim, True)
+            return original(input, dim=dim, _stacklevel=_stacklevel, dtype=dtype)
+
+        return softmax
+
+    chosen = {"efficient": efficient, "flash": flash, "eager": before[0]}
+    functional.scaled_dot_product_attention = chosen[attention]
+    functional.softmax = fused(aten._softmax, before[1])
+    functional.log_softmax = fused(aten._log_softmax, before[2])
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention, functional.softmax, functional.log_softmax = before
