@@ -129,7 +129,8 @@ def encode(
         if isinstance(completion, str):
             completion = _ended(completion, tokenizer)
         whole = tokenize(prompt + completion, **mask)
-        alone = tokenize(prompt, **({} if isinstance(prompt, str) else GENERATION))["input_ids"]
+        generation = {} if isinstance(prompt, str) else {"add_generation_prompt": True}
+        alone = tokenize(prompt, **generation)["input_ids"]
         n_prompt = _n_common(alone, whole["input_ids"])
     elif "messages" in row:
         whole = tokenize(row["messages"], **mask)
@@ -146,9 +147,6 @@ def encode(
         for position, (token_id, bit) in enumerate(zip(ids, learned, strict=True))
     ]
     return {"input_ids": ids, "labels": labels}
-
-
-GENERATION = {"add_generation_prompt": True}
 
 
 def _ended(text: str, tokenizer: "PreTrainedTokenizerBase") -> str:

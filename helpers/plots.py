@@ -460,8 +460,6 @@ def memory_timeline(
 
     Raises:
         ValueError: There are no parts, or they are not of one length.
-
-    Taught in: notebooks/05_training.ipynb
     """
     lengths = {len(values) for values in parts.values()}
     if len(lengths) != 1 or not 0 < len(parts) <= len(COLOURS):

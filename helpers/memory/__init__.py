@@ -1,7 +1,4 @@
-"""Will it fit? The peak memory of a training step, traced before there is a GPU.
-
-Taught in: notebooks/05_training.ipynb
-"""
+"""Will it fit? The peak memory of a training step, traced before there is a GPU."""
 
 from helpers.memory.architectures import ARCHITECTURES
 from helpers.memory.cards import CARDS

@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 from typing import Self
 
-__all__ = ["CachingAllocator", "OutOfMemory"]
+__all__ = ["CachingAllocator"]
 
 MIB = 1024**2
 ROUND = 512  # every block is a multiple of it
@@ -18,10 +18,6 @@ SMALL_SEGMENT = 2 * MIB
 LARGE_SEGMENT = 20 * MIB  # for blocks below LARGE
 LARGE = 10 * MIB
 ROUND_LARGE = 2 * MIB  # larger ones have a segment of their own, a multiple of it
-
-
-class OutOfMemory(Exception):  # noqa: N818 - as torch calls it, without the suffix
-    """A block does not fit, after all unused segments were given back."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,17 +47,13 @@ class Block:
 class CachingAllocator:
     """Takes and gives blocks as torch does on a GPU, and keeps count.
 
-    Args:
-        limit_bytes: What the card has for it; None for no limit.
-
     Attributes:
         allocated: Bytes in blocks that are in use.
         reserved: Bytes in segments, which only `empty_cache` gives back.
     """
 
-    def __init__(self, limit_bytes: int | None = None):
+    def __init__(self) -> None:
         self.allocated = self.reserved = 0
-        self._limit = limit_bytes
         self._free: dict[bool, list[Block]] = {True: [], False: []}
         self._used: dict[int, Block] = {}
         self._next_address = 1 << 47  # the driver hands out decreasing addresses
@@ -87,12 +79,6 @@ class CachingAllocator:
             segment = SMALL_SEGMENT
         else:
             segment = LARGE_SEGMENT if size < LARGE else -(-size // ROUND_LARGE) * ROUND_LARGE
-        if self._limit is not None and self.reserved + segment > self._limit:
-            self.empty_cache()
-            if self.reserved + segment > self._limit:
-                raise OutOfMemory(
-                    f"{segment / MIB:.0f} MiB more than {self.reserved / MIB:.0f} MiB do not fit"
-                )
         self._next_address -= segment + SMALL_SEGMENT  # the gap keeps segments from touching
         self.reserved += segment
         return Block(self._next_address, segment, is_small)

@@ -262,8 +262,6 @@ def plan(
 
     Raises:
         ValueError: An argument is unknown, or the model is.
-
-    Taught in: notebooks/05_training.ipynb
     """
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     for name, value, allowed in (

@@ -273,10 +273,6 @@ class Tally:
             code, kind.severity, found or kind.what, where, kind.mend, link
         )
 
-    def has(self, code: str) -> bool:
-        """Return whether something of a kind was found."""
-        return code in self._counts or code in self._single
-
     def findings(self) -> Findings:
         """Return what was found."""
         for code, count in self._counts.items():

@@ -82,7 +82,7 @@ class Sequences:
         turn_end = self._template.end_of_turn_id if self._template else None
         self._ends = {tokenizer.eos_token_id, turn_end} - {None}
         self._opener = self._first_special(self._template.answer) if self._template else None
-        self.max_id, self.max_length_found = -1, 0
+        self.max_id = -1
         self.special_ids: set[int] = set()
         self._added = set(tokenizer.added_tokens_decoder)
         self._lengths: collections.Counter[int] = collections.Counter()
@@ -97,9 +97,8 @@ class Sequences:
         return next((token_id for token_id in ids if token_id in special), None)
 
     def measure(self, ids: Sequence[int]) -> None:
-        """Keep the highest token and the length of a sequence, whatever its kind."""
+        """Keep the highest token and the added ones of a sequence, whatever its kind."""
         self.max_id = max(self.max_id, max(ids, default=-1))
-        self.max_length_found = max(self.max_length_found, len(ids))
         self.special_ids |= self._added.intersection(ids)
 
     def look(

@@ -25,7 +25,7 @@ LORA_RATES, FULL_RATES = (5e-5, 5e-3), (1e-7, 5e-4)  # outside of them, a learni
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     """Look at everything about a trainer but its rows, and add what is wrong to a tally."""
-    batch = first_batch(trainer) if len(sequences_of(trainer)) else None
+    batch = first_batch(trainer) if len(_rows_of(trainer)) else None
     for look in (_tokenizer, _adapter, _number_types, _rate, _settings, _saving):
         look(trainer, tally)
     _new_tokens(trainer, sequences, tally)
@@ -42,7 +42,7 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
         )
 
 
-def sequences_of(trainer: "Trainer") -> Any:
+def _rows_of(trainer: "Trainer") -> Any:
     """Return the rows that a trainer trains on; a stream counts as not empty."""
     rows = trainer.train_dataset
     return rows if hasattr(rows, "__len__") else [None]

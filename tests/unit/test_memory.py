@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import memory
-from helpers.memory.allocator import CachingAllocator, OutOfMemory
+from helpers.memory.allocator import CachingAllocator
 from helpers.memory.tracer import Tracer
 
 MIB = 1024**2
@@ -66,16 +66,6 @@ def test_the_smallest_free_block_is_taken():
     allocator.allocate(3, 12 * MIB)
     allocator.allocate(4, 30 * MIB)
     assert allocator.reserved == 62 * MIB
-
-
-def test_a_limit_first_empties_the_cache():
-    allocator = CachingAllocator(limit_bytes=40 * MIB)
-    allocator.allocate(0, 12 * MIB)
-    allocator.free(0)
-    allocator.allocate(1, 30 * MIB)  # only if the first segment is given back
-    assert allocator.reserved == 30 * MIB
-    with pytest.raises(OutOfMemory, match="20 MiB more than 30 MiB do not fit"):
-        allocator.allocate(2, 20 * MIB)
 
 
 def test_the_tracer_notes_what_comes_and_goes():
