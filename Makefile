@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks bench doctor data images links clean
+.PHONY: help run test lab notebooks bench measure doctor data images links clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -31,6 +31,9 @@ notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
 
 bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 	$(BIN)/python benchmarks/main_job.py
+
+measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON in results/
+	@$(BIN)/python benchmarks/memory.py > results/memory_new.json && echo "wrote results/memory_new.json"
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it
 	-@$(BIN)/python -m helpers doctor

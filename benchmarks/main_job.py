@@ -50,6 +50,16 @@ def phase(name: str, report: dict[str, dict[str, float]]) -> Iterator[dict[str, 
     report[name] = {key: round(value, 3) for key, value in entry.items()}
 
 
+def versions() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+    return {
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
 def run(way: str, steps: int) -> dict[str, Any]:
     """Do the whole job one way, in this process."""
     from helpers import environment, evaluation, generation, models, training, yoda
@@ -115,13 +125,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--steps", str(arguments.steps), "--way", way]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         reports[way] = json.loads(result.stdout.splitlines()[-1])
-    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes")
     outcome = {
-        "environment": {
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
+        "environment": versions(),
         "steps": arguments.steps,
         "held_out_sentences": N_HELD_OUT,
         **reports,

@@ -19,6 +19,7 @@ __all__ = [
     "preflight",
     "quantization",
     "rows",
+    "runs",
     "training",
     "yoda",
 ]

@@ -35,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
     plan.add_argument("--lora-rank", type=int, help="rank of the adapter; full fine-tuning if none")
     plan.add_argument("--targets", default="all-linear", help="comma-separated (all-linear)")
     plan.add_argument("--quantization", choices=["nf4", "nf4-double"])
-    plan.add_argument("--precision", choices=["bf16", "fp16", "fp32"], default="bf16")
+    plan.add_argument(
+        "--precision", choices=["bf16", "fp16", "fp32"], help="of weights (the card's)"
+    )
+    plan.add_argument("--optimizer", default="adamw_torch", help="as in optim= (adamw_torch)")
     plan.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     plan.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
     plan.add_argument("--sweep", action="store_true", help="a table of batch by sequence")
@@ -97,6 +100,7 @@ def _plan(options: argparse.Namespace) -> int:
         "gpu": options.gpu,
         "lora": {"r": options.lora_rank, "target_modules": targets} if options.lora_rank else None,
         "quantization": options.quantization,
+        "optimizer": options.optimizer,
         "precision": options.precision,
         "attention": options.attention,
         "checkpointing": not options.no_checkpointing,

@@ -460,6 +460,8 @@ def memory_timeline(
 
     Raises:
         ValueError: There are no parts, or they are not of one length.
+
+    Taught in: notebooks/05_training.ipynb
     """
     lengths = {len(values) for values in parts.values()}
     if len(lengths) != 1 or not 0 < len(parts) <= len(COLOURS):
@@ -483,4 +485,27 @@ def memory_timeline(
     ax.set(xlabel="allocation", ylabel="memory (GiB)", xlim=(0, None), ylim=(0, None))
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return _clean(ax)
+
+
+def trade_off(
+    before: tuple[float, float], after: tuple[float, float], *, ax: "Axes | None" = None
+) -> "Axes":
+    """Draw what a change buys and costs: an arrow from a circle to a square, memory against time.
+
+    Args:
+        before: Time and memory, in any units.
+        after: The same with the change.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes, without labels: the caller knows the units.
+
+    Taught in: notebooks/05_training.ipynb
+    """
+    ax = _axes(ax, size=(3, 3))
+    ax.annotate("", after, before, arrowprops={"arrowstyle": "->", "color": "#444444"})
+    ax.plot(*before, marker="o", markersize=8, color=COLOURS["blue"], linestyle="none")
+    ax.plot(*after, marker="s", markersize=8, color=COLOURS["orange"], linestyle="none")
+    ax.set(xlim=(0, None), ylim=(0, None))
     return _clean(ax)

@@ -18,6 +18,7 @@ from helpers.environment import profile as machine_profile
 from helpers.models import load_base_model, load_tokenizer
 
 if TYPE_CHECKING:
+    import pandas as pd
     from datasets import Dataset
     from trl import SFTTrainer
 
@@ -29,6 +30,7 @@ __all__ = [
     "loss_history",
     "prepare",
     "read_report",
+    "recorded_ways",
     "sft_settings",
     "write_report",
     "yoda_adapter",
@@ -222,6 +224,37 @@ def loss_history(trainer: "SFTTrainer") -> list[LossPoint]:
     if not logs:
         raise ValueError("no loss was logged: call trainer.train() first, with logging_steps set")
     return [LossPoint(int(log["step"]), float(log["loss"])) for log in logs]
+
+
+def recorded_ways() -> "pd.DataFrame":
+    """Return how trl's defaults, each remedy alone, and the profile's settings compared on a CPU.
+
+    Returns:
+        A row for each way that `benchmarks/training.py` trained, with the columns `seconds`,
+        `time` (1 for trl's defaults with the profile's learning rate), `tokens_per_second`,
+        `peak_gib` (of the process) and `exact_matches` (of 40).
+
+    Example:
+        >>> float(recorded_ways().loc["rate", "time"])
+        1.0
+
+    Taught in: notebooks/05_training.ipynb
+    """
+    import pandas as pd
+
+    path = Path(__file__).parent / "data" / "recorded" / "training_cpu.json"
+    record = json.loads(path.read_text("utf-8"))
+    rows = {
+        way: {
+            "seconds": round(report["train"]["seconds"]),
+            "time": record["time_over_rate"][way],
+            "tokens_per_second": round(report["train"]["tokens_per_second"]),
+            "peak_gib": round(report["train"]["peak_gib"], 1),
+            "exact_matches": report["exact_matches"],
+        }
+        for way, report in record["ways"].items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # The adapter that the chapters share ------------------------------------------------------------

@@ -17,6 +17,7 @@ CHAPTERS = {
     "2": "chapter_2",
     "3": "chapter_3",
     "4": "chapter_4",
+    "5": "chapter_5",
 }
 
 

@@ -10,6 +10,7 @@ import torch
 from helpers.memory.allocator import CachingAllocator
 from helpers.memory.architectures import configuration
 from helpers.memory.cards import GIB, MIB, Card, card
+from helpers.memory.optimizers import OPTIMIZERS
 from helpers.memory.step import trace
 from helpers.memory.tracer import Event
 
@@ -68,6 +69,7 @@ class Plan:
         card: The card.
         seq: Tokens a row.
         batch: Rows a step.
+        max_seq: The longest row that the model has positions for; None where it does not say.
         settings: The other settings, by name.
         phases: The peaks of each phase.
         parts: Bytes of each of `KINDS` at the peak.
@@ -81,6 +83,7 @@ class Plan:
     card: Card
     seq: int
     batch: int
+    max_seq: int | None
     settings: dict[str, Any]
     phases: tuple[Phase, ...]
     parts: dict[str, int]
@@ -137,11 +140,14 @@ class Plan:
 
     def largest_batch(self) -> int:
         """Return the most rows of this length that fit, or 0."""
-        return _largest(lambda batch: self.again(seq=self.seq, batch=batch).fits)
+        return _largest(lambda batch: self.again(seq=self.seq, batch=batch).margin_bytes)
 
     def longest_seq(self, *, step: int = 128) -> int:
         """Return the longest row that fits, in this batch, as a multiple of `step`, or 0."""
-        return step * _largest(lambda n: self.again(seq=step * n, batch=self.batch).fits)
+        limit = self.max_seq // step if self.max_seq else None
+        return step * _largest(
+            lambda n: self.again(seq=step * n, batch=self.batch).margin_bytes, limit=limit
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that JSON knows, sizes in bytes."""
@@ -184,16 +190,25 @@ class Plan:
         return "\n".join(lines)
 
 
-def _largest(fits: Callable[[int], bool]) -> int:
-    """Return the largest number that fits, doubling and then halving the interval."""
-    if not fits(1):
-        return 0
-    low, high = 1, 2
-    while fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
+def _largest(margin: Callable[[int], int], *, limit: int | None = None) -> int:
+    """Return the largest number, up to a limit, whose margin is not negative; 0 if there is none.
+
+    Memory grows almost in a straight line, so each guess comes from the two margins before it.
+    """
+    low, high = 0, None if limit is None else limit + 1
+    guess, before = 1, None
+    while high is None or high - low > 1:
+        found = margin(guess)
+        slope = (before[1] - found) / (guess - before[0]) if before else 0
+        before = guess, found
+        if found >= 0:
+            low = guess
+        else:
+            high = guess
+        guess += round(found / slope - 0.5) if slope > 0 else 1
+        guess = max(guess, low + 1)
+        if high is not None:
+            guess = min(guess, high - 1)
     return low
 
 
@@ -236,14 +251,15 @@ def plan(
     batch: int,
     lora: dict[str, Any] | None = None,
     quantization: str | None = None,
+    optimizer: str = "adamw_torch",
     checkpointing: bool = True,
     attention: str = "sdpa",
-    precision: str = "bf16",
+    precision: str | None = None,
 ) -> Plan:
     """Return the peak memory of a training step, from tracing the model's own code.
 
     The model is built without weights and run on `meta` tensors, forward and backward and through
-    AdamW; a simulated allocator replays what it would have allocated on a GPU.
+    the optimizer; a simulated allocator replays what it would have allocated on a GPU.
 
     Args:
         model: See `architectures.configuration`.
@@ -253,19 +269,26 @@ def plan(
         lora: Keyword arguments of `peft.LoraConfig`, such as `r` and `target_modules`; None for
             full fine-tuning. Trainable weights are float32.
         quantization: None, `"nf4"`, or `"nf4-double"` for double quantization.
+        optimizer: `"adamw_torch"`, `"adamw_torch_fused"`, `"adamw_bnb_8bit"` or
+            `"paged_adamw_8bit"`, as in `TrainingArguments(optim=...)`.
         checkpointing: Whether activations are computed again in the backward pass.
         attention: `"sdpa"` or `"eager"`.
-        precision: Number type of the weights that are not packed: `"bf16"`, `"fp16"`, `"fp32"`.
+        precision: Number type of the weights that are not packed: `"bf16"`, `"fp16"`, `"fp32"`;
+            without it bf16, or fp16 on a card that computes no bf16.
 
     Returns:
         The plan. Its `repr` is a table.
 
     Raises:
-        ValueError: An argument is unknown, or the model is.
+        ValueError: An argument is unknown, the model is, or they are impossible together.
     """
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    chosen, config = card(gpu), configuration(model)
+    has_bf16 = chosen.capability >= 8
+    precision = precision or ("bf16" if has_bf16 else "fp16")
     for name, value, allowed in (
         ("precision", precision, tuple(dtypes)),
+        ("optimizer", optimizer, tuple(OPTIMIZERS)),
         ("attention", attention, ("sdpa", "eager")),
         ("quantization", quantization, (None, "nf4", "nf4-double")),
     ):
@@ -275,7 +298,16 @@ def plan(
         raise ValueError(f"seq is {seq} and batch is {batch}: both must be 1 or more")
     if quantization and lora is None:
         raise ValueError("packed weights cannot be trained: give lora={'r': 16, ...}")
-    chosen, config = card(gpu), configuration(model)
+    if precision == "bf16" and not has_bf16:
+        raise ValueError(
+            f"precision is 'bf16', and a {chosen.name} of capability {chosen.capability} only "
+            "emulates it: choose fp16 or fp32"
+        )
+    max_seq = getattr(config, "max_position_embeddings", None)
+    if max_seq and seq > max_seq:
+        raise ValueError(
+            f"seq is {seq:,}, and the model has {max_seq:,} positions: no more than that"
+        )
     if quantization and getattr(config, "num_local_experts", None):
         raise ValueError(
             f"quantization is {quantization!r}, and {config.model_type} keeps its experts in "
@@ -291,6 +323,7 @@ def plan(
         checkpointing=checkpointing,
         attention=attention,
         dtype=dtypes[precision],
+        optimizer=optimizer,
     )
     again = functools.partial(
         plan,
@@ -298,6 +331,7 @@ def plan(
         gpu=gpu,
         lora=lora,
         quantization=quantization,
+        optimizer=optimizer,
         checkpointing=checkpointing,
         attention=attention,
         precision=precision,
@@ -306,6 +340,7 @@ def plan(
     settings = {
         "LoRA": "none" if lora is None else f"rank {lora.get('r', 8)}",
         "quantization": quantization,
+        "optimizer": optimizer,
         "checkpointing": checkpointing,
         "attention": attention,
         "precision": precision,
@@ -315,6 +350,7 @@ def plan(
         chosen,
         seq,
         batch,
+        max_seq,
         settings,
         *_replay(events),
         _not_validated(chosen, config, settings),
@@ -357,6 +393,7 @@ def _not_validated(chosen: Card, config: Any, settings: dict[str, Any]) -> tuple
         f"{settings['precision']} weights": settings["precision"] != "fp16",
         "full fine-tuning": settings["LoRA"] == "none",
         "double quantization": settings["quantization"] == "nf4-double",
+        settings["optimizer"]: settings["optimizer"] != "adamw_torch",
         "without checkpointing": not settings["checkpointing"],
         f"the architecture {config.model_type}": config.model_type not in ("llama", "qwen2"),
     }

@@ -8,6 +8,7 @@ import torch
 
 from helpers.memory.cards import MIB, Card
 from helpers.memory.models import build
+from helpers.memory.optimizers import build_optimizer
 from helpers.memory.tracer import Event, Tracer, kernels_of_cuda, register_bitsandbytes
 
 __all__ = ["trace"]
@@ -27,6 +28,7 @@ def trace(
     checkpointing: bool,
     attention: str,
     dtype: torch.dtype,
+    optimizer: str,
 ) -> list[Event]:
     """Return every allocation of loading a model and training it for two steps.
 
@@ -40,6 +42,7 @@ def trace(
         checkpointing: Whether activations are computed again in the backward pass.
         attention: `sdpa` or `eager`.
         dtype: Number type of the weights.
+        optimizer: A key of `optimizers.OPTIMIZERS`.
 
     Returns:
         The events, with the phases `load`, `forward`, `backward` and `optimizer`, twice the last
@@ -61,21 +64,23 @@ def trace(
             checkpointing=checkpointing,
         )
         with tracer.naming_modules(model):
-            _steps(model, tracer, card, batch=batch, seq=seq)
+            _steps(model, tracer, card, optimizer, batch=batch, seq=seq)
         events = list(tracer.events)  # before the model goes
     return events
 
 
-def _steps(model: Any, tracer: Tracer, card: Card, *, batch: int, seq: int) -> None:
+def _steps(
+    model: Any, tracer: Tracer, card: Card, optimizer_name: str, *, batch: int, seq: int
+) -> None:
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=1e-4, foreach=True)
+    optimizer = build_optimizer(optimizer_name, model, tracer)
     has_bias = any(isinstance(m, torch.nn.Linear) and m.bias is not None for m in model.modules())
     workspaces = [card.workspace_bytes, *([WORKSPACE_LT] if has_bias else [])]
     tokens = torch.empty((batch, seq), dtype=torch.long)
     for size in workspaces:
         tracer.hidden(size, "cuBLAS workspace")
     for step in range(N_STEPS):
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         tracer.phase("forward", "activations")
         output = model(input_ids=tokens, labels=tokens)
         tracer.rename(output.logits, "logits")
@@ -88,9 +93,6 @@ def _steps(model: Any, tracer: Tracer, card: Card, *, batch: int, seq: int) -> N
             tracer.rename(parameter.grad, "gradients")
         tracer.phase("optimizer", "temporaries")
         optimizer.step()
-        for state in optimizer.state.values():
-            for value in state.values():
-                tracer.rename(value, "optimizer")
         if step < N_STEPS - 1:
             del output
 

@@ -173,6 +173,30 @@ WRONG = {
         lambda lengths: [p for n in lengths for p in range(1, n + 1)],
         lambda lengths: [number for number, n in enumerate(lengths) for _ in range(n)],
     ],
+    "5.1": [
+        lambda n_frozen, n_trained, bits: (n_frozen + n_trained) * bits / 8 + n_trained * 12,
+        lambda n_frozen, n_trained, bits: n_frozen * bits / 8 + n_trained * 12,  # no weights
+        lambda n_frozen, n_trained, bits: n_frozen * bits + n_trained * 16,  # bits for bytes
+    ],
+    "5.2": [
+        lambda losses, counts: sum(losses) / len(losses),
+        lambda losses, counts: sum(a * b for a, b in zip(losses, counts, strict=True)),
+        lambda losses, counts: sum(losses) / sum(counts),
+    ],
+    "5.3": [
+        lambda batch, largest: (min(batch, largest), -(-batch // largest)),  # rows left over
+        lambda batch, largest: (1, batch),
+        lambda batch, largest: (batch, 1),
+    ],
+    "5.4": [
+        lambda step, n_steps, n_warmup, highest: highest * min(1, step / n_warmup),
+        lambda step, n_steps, n_warmup, highest: (
+            highest * (1 + math.cos(math.pi * step / n_steps)) / 2
+        ),
+        lambda step, n_steps, n_warmup, highest: (
+            highest * min(step / n_warmup, (n_steps - step) / (n_steps - n_warmup))  # linear
+        ),
+    ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere
         lambda value, mantissa_bits: value * 2.0**-mantissa_bits,  # grows inside a power of two

@@ -173,6 +173,132 @@ def test_what_fits(small):
     assert memory.as_text(table).splitlines()[0] == "GiB           batch 1   batch 2"
 
 
+def test_optimizers_keep_what_their_kernels_keep(small):
+    """States by hand, full fine-tuning: 8 bytes a weight, or 2 and two scales for each 256."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(small)
+    sizes = [p.numel() for p in model.parameters()]
+    n_embedded = model.get_input_embeddings().weight.numel()
+    in_8_bits = [n for n in sizes if n >= 4096]
+    in_8_bits.remove(n_embedded)  # its states stay in float32
+    in_32_bits = sum(sizes) - sum(in_8_bits)
+    expected = {
+        "adamw_torch": 8 * sum(sizes),
+        "adamw_torch_fused": 8 * sum(sizes),
+        "adamw_bnb_8bit": 8 * in_32_bits + sum(2 * n + 8 * -(-n // 256) for n in in_8_bits),
+    }
+    expected["paged_adamw_8bit"] = 8 * sum(n for n in sizes if n < 4096) + sum(
+        8 * -(-n // 256) for n in in_8_bits
+    )  # the rest, in 8 bits and the embedding's in 32, is in paged memory
+    for name, n_bytes in expected.items():
+        plan = memory.plan(small, gpu=24, seq=8, batch=1, precision="fp32", optimizer=name)
+        kept = plan.timeline()[-1].parts["optimizer"]
+        assert kept == pytest.approx(n_bytes, rel=2e-3, abs=8192), name
+
+
+def test_8_bit_states_are_those_of_bitsandbytes():
+    """The real optimizer, on a CPU: a large weight, a small one, and an odd one."""
+    import bitsandbytes
+
+    from helpers.memory.optimizers import build_optimizer
+
+    weights = [torch.nn.Parameter(torch.randn(n)) for n in (70_000, 1000, 4097)]
+    model = torch.nn.ParameterList(weights)
+    real = bitsandbytes.optim.AdamW8bit(weights, lr=1e-3)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    real.step()
+    kept = {
+        value.data_ptr(): value.numel() * value.element_size()
+        for state in real.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    }
+    with Tracer() as tracer, torch.device("meta"):
+        build_optimizer("adamw_bnb_8bit", model, tracer).step()
+        planned = sum(event.n_bytes for event in tracer.events if event.action == "allocate")
+    assert planned == sum(kept.values())
+
+
+def test_measuring_on_a_cpu_counts_each_tensor():
+    """1 MB stays, 2 MB come and go; what was there before is not counted, nor is its end."""
+    before = torch.empty(500_000)
+    with memory.measure("cpu") as measured:
+        with measured.phase("load"):
+            kept = torch.empty(250_000)
+        with measured.phase("forward"):
+            gone = torch.empty(500_000)
+            del gone, before
+        with measured.phase("backward"):
+            kept.add_(1)
+    peaks = {phase.name: phase.allocated_bytes for phase in measured.phases}
+    assert peaks["load"] == 1_000_000
+    assert peaks["forward"] == 3_000_000
+    assert 1_000_000 <= peaks["backward"] < 1_000_100
+    assert measured.allocated_bytes == measured.reserved_bytes == 3_000_000
+    assert set(measured.seconds) == set(peaks)
+
+
+def test_a_measured_step_is_the_planned_one(small):
+    """On a CPU, with other kernels than a GPU's: within 3 % where there are no workspaces."""
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.randint(0, small.vocab_size, (4, 256))
+    with memory.measure("cpu") as measured:
+        with measured.phase("load"):
+            model = AutoModelForCausalLM.from_config(small, attn_implementation="eager").train()
+            optimizer = torch.optim.AdamW(model.parameters(), foreach=True)
+        for _ in range(2):
+            optimizer.zero_grad()
+            with measured.phase("forward"):
+                output = model(input_ids=ids, labels=ids, use_cache=False)
+            with measured.phase("backward"):
+                output.loss.backward()
+            with measured.phase("optimizer"):
+                optimizer.step()
+    settings = {"precision": "fp32", "attention": "eager", "checkpointing": False}
+    plan = memory.plan(small, gpu=24, seq=256, batch=4, **settings)
+    workspaces = 2 * plan.card.workspace_bytes
+    assert measured.allocated_bytes == pytest.approx(plan.allocated_bytes - workspaces, rel=0.03)
+
+
+def test_measuring_on_a_gpu_reads_the_peaks_of_each_phase(monkeypatch):
+    """No GPU here: torch's counters are played by a list."""
+    peaks = iter([(5, 10), (7, 12), (6, 20)])
+    current = []
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "memory_allocated", lambda: 0)
+    monkeypatch.setattr(cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(
+        cuda, "reset_peak_memory_stats", lambda: current.__setitem__(slice(None), next(peaks))
+    )
+    monkeypatch.setattr(cuda, "max_memory_allocated", lambda: current[0])
+    monkeypatch.setattr(cuda, "max_memory_reserved", lambda: current[1])
+    monkeypatch.setattr(cuda, "mem_get_info", lambda: (60, 100))
+    with memory.measure() as measured:
+        for name in ("forward", "backward", "forward"):
+            with measured.phase(name):
+                pass
+    assert [(p.name, p.allocated_bytes, p.reserved_bytes) for p in measured.phases] == [
+        ("forward", 6, 20),
+        ("backward", 7, 12),
+    ]
+    assert measured.process_bytes == 40
+    monkeypatch.setattr(cuda, "memory_allocated", lambda: 1234)
+    with pytest.raises(ValueError, match="1,234 bytes are on the GPU already"), memory.measure():
+        pass
+
+
+def test_measuring_needs_a_device_that_is_there():
+    with pytest.raises(ValueError, match="choose 'cuda' or 'cpu'"), memory.measure("tpu"):
+        pass
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch sees no CUDA GPU"), memory.measure():
+            pass
+
+
 @pytest.mark.parametrize("name", ["Mistral-7B-v0.1", "Mixtral-8x7B-v0.1", "Llama-3.1-8B"])
 def test_other_architectures_are_planned_and_said_not_to_be_validated(name):
     found = memory.plan(
@@ -188,6 +314,15 @@ def test_other_architectures_are_planned_and_said_not_to_be_validated(name):
     [
         ({"gpu": "voodoo"}, "unknown card 'voodoo': choose one of t4"),
         ({"precision": "int8"}, "precision is 'int8': choose one of bf16, fp16, fp32"),
+        (
+            {"precision": "bf16", "gpu": "t4"},
+            "a t4 of capability 7.5 only emulates it: choose fp16",
+        ),
+        ({"seq": 4096}, "seq is 4,096, and the model has 2,048 positions"),
+        (
+            {"optimizer": "adam"},
+            "optimizer is 'adam': choose one of adamw_torch, adamw_torch_fused",
+        ),
         ({"attention": "flash"}, "attention is 'flash'"),
         ({"quantization": "nf4"}, "packed weights cannot be trained"),
         (
