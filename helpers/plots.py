@@ -21,7 +21,10 @@ __all__ = [
     "normal_levels",
     "number_lines",
     "token_grid",
+    "trade_off",
 ]
+
+MAX_MOMENTS = 800  # of a timeline: more than its figure has pixels
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -467,9 +470,14 @@ def memory_timeline(
     if len(lengths) != 1 or not 0 < len(parts) <= len(COLOURS):
         raise ValueError(f"parts of {sorted(lengths)} moments: give one to seven, of one length")
     ax = _axes(ax, size=(8, 3.6))
-    x = range(lengths.pop())
+    n = lengths.pop()
+    totals = [sum(values) for values in zip(*parts.values(), strict=True)]
+    # A peak of one allocation would be narrower than a pixel: of each stretch show the highest.
+    width = -(-n // MAX_MOMENTS)
+    x = [max(range(i, min(i + width, n)), key=totals.__getitem__) for i in range(0, n, width)]
     colours = list(COLOURS.values())[: len(parts)]
-    ax.stackplot(x, *parts.values(), labels=list(parts), colors=colours, linewidth=0)
+    shown = [[values[i] for i in x] for values in parts.values()]
+    ax.stackplot(x, *shown, labels=list(parts), colors=colours, linewidth=0)
     for start, name in phases:
         ax.axvline(start, color="#444444", linewidth=0.8, linestyle=":")
         ax.annotate(
@@ -507,5 +515,4 @@ def trade_off(
     ax.annotate("", after, before, arrowprops={"arrowstyle": "->", "color": "#444444"})
     ax.plot(*before, marker="o", markersize=8, color=COLOURS["blue"], linestyle="none")
     ax.plot(*after, marker="s", markersize=8, color=COLOURS["orange"], linestyle="none")
-    ax.set(xlim=(0, None), ylim=(0, None))
     return _clean(ax)
