@@ -189,7 +189,7 @@ def quiet() -> None:
         "transformers.integrations.bitsandbytes",
     ):
         logging.getLogger(name).addFilter(_is_news)
-    warnings.filterwarnings("ignore", message=r".*is_gradient_checkpointing. is deprecated")
+    warnings.filterwarnings("ignore", message=r".*gradient_checkpointing. is deprecated")
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
 

@@ -24,7 +24,7 @@ __all__ = [
     "trade_off",
 ]
 
-MAX_MOMENTS = 800  # of a timeline: more than its figure has pixels
+MAX_MOMENTS = 250  # of a timeline: fewer than its figure has pixels, so that a needle shows
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {
@@ -479,7 +479,7 @@ def memory_timeline(
     shown = [[values[i] for i in x] for values in parts.values()]
     ax.stackplot(x, *shown, labels=list(parts), colors=colours, linewidth=0)
     for start, name in phases:
-        ax.axvline(start, color="#444444", linewidth=0.8, linestyle=":")
+        ax.axvline(start, color="#bbbbbb", linewidth=0.8, linestyle=":", zorder=0)
         ax.annotate(
             name,
             (start, 1),
@@ -490,7 +490,7 @@ def memory_timeline(
             va="top",
             size=8,
         )
-    ax.set(xlabel="allocation", ylabel="memory (GiB)", xlim=(0, None), ylim=(0, None))
+    ax.set(xlabel="allocation", ylabel="memory (GiB)", xlim=(0, None), ylim=(0, 1.2 * max(totals)))
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return _clean(ax)

@@ -172,20 +172,21 @@ def _progress_line() -> Any:
     from transformers import TrainerCallback
 
     class ProgressLine(TrainerCallback):
-        start, loss = 0.0, float("nan")
+        start, loss = 0.0, ""
 
         def on_train_begin(self, args, state, control, **kwargs):
             self.start = time.monotonic()
 
         def on_log(self, args, state, control, logs=None, **kwargs):
-            self.loss = float((logs or {}).get("loss", self.loss))
+            if "loss" in (logs or {}):
+                self.loss = f"loss {float(logs['loss']):.3f}, "
 
         def on_step_end(self, args, state, control, **kwargs):
             passed = time.monotonic() - self.start
             left = passed / state.global_step * (state.max_steps - state.global_step)
             clear_output(wait=True)
             step = f"step {state.global_step} of {state.max_steps}"
-            print(f"{step}, loss {self.loss:.3f}, about {left:.0f} s left", end="", flush=True)
+            print(f"{step}, {self.loss}about {left:.0f} s left", end="", flush=True)
 
         def on_train_end(self, args, state, control, **kwargs):
             clear_output()
