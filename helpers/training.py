@@ -272,7 +272,13 @@ def adapter_folder(profile: Profile) -> Path:
     return runs_folder() / f"yoda-{Path(profile.base_model).name}"
 
 
-def write_report(folder: Path, *, profile: Profile, results: Mapping[str, Any]) -> None:
+def write_report(
+    folder: Path,
+    *,
+    profile: Profile,
+    results: Mapping[str, Any],
+    changed: Mapping[str, Any] | None = None,
+) -> None:
     """Write beside an adapter what it takes to make it again, and how well it does.
 
     Its presence marks the folder as complete, so write it last.
@@ -281,12 +287,13 @@ def write_report(folder: Path, *, profile: Profile, results: Mapping[str, Any]) 
         folder: Where the adapter was saved.
         profile: The profile that trained it.
         results: Scores and examples, of types that JSON knows.
+        changed: Settings of `SFTConfig` that were not those of `sft_settings`.
 
     Taught in: notebooks/00_tldr.ipynb
     """
     packages = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets")
     report = {
-        "recipe": _recipe(profile),
+        "recipe": _recipe(profile, changed or {}),
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "results": dict(results),
     }
@@ -301,8 +308,8 @@ def read_report(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _recipe(profile: Profile) -> dict[str, Any]:
-    settings = {"lora": lora_settings(), "sft": sft_settings(profile)}
+def _recipe(profile: Profile, changed: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {"lora": lora_settings(), "sft": {**sft_settings(profile), **changed}}
     return {"base_model": profile.base_model, "precision": profile.precision, **settings}
 
 
@@ -326,7 +333,7 @@ def yoda_adapter(profile: Profile | None = None) -> Path:
     profile = profile or machine_profile()
     folder = adapter_folder(profile)
     report = read_report(folder)
-    if report and report["recipe"] == _recipe(profile):
+    if report and report["recipe"] == _recipe(profile, {}):
         return folder
     from helpers import yoda
 

