@@ -178,7 +178,8 @@ def modelfile(tokenizer: "PreTrainedTokenizerBase", model: Path | str) -> str:
         )
     default = tokenizer.apply_chat_template(conversation[1:], tokenize=False)
     first = default.removeprefix(f"{start}system\n").split(end)[0]
-    system = f"SYSTEM {json.dumps(first)}\n" if default.startswith(f"{start}system\n") else ""
+    # A Modelfile knows no escapes: three quotes hold any text but themselves.
+    system = f'SYSTEM """{first}"""\n' if default.startswith(f"{start}system\n") else ""
     return f'''\
 FROM {model}
 TEMPLATE """{{{{- range .Messages }}}}{start}{{{{ .Role }}}}

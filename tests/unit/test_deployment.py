@@ -359,7 +359,7 @@ def test_a_modelfile_writes_what_the_template_writes(tokenizer):
     text = serving.modelfile(tokenizer, "model.gguf")
     assert text.startswith("FROM model.gguf\n")
     assert "PARAMETER stop <|im_end|>" in text
-    assert "SYSTEM " in text
+    assert 'SYSTEM """You are a helpful AI assistant' in text
     other = AutoTokenizer.from_pretrained(models.source(environment.profile("cpu")))
     other.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="this chat template is not ChatML"):
