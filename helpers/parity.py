@@ -228,9 +228,11 @@ def _verdict(
                 f"{_around(a.prompt_text, b.prompt_text)}, the candidate "
                 f"{_around(b.prompt_text, a.prompt_text)}"
             )
+        at = n_common(a.prompt_ids, b.prompt_ids)
         return (
             "NOT THE SAME: the same text is cut into other tokens, so the pre-tokenizer is another "
-            f"or is missing: {a.prompt_ids} against {b.prompt_ids}"
+            f"or is missing: from token {at} on {a.prompt_ids[at : at + 4]} against "
+            f"{b.prompt_ids[at : at + 4]}"
         )
     runs_on = [a.ended and not b.ended and b.ids[: len(a.ids)] == a.ids for a, b in pairs]
     if any(runs_on):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Server", "modelfile", "request", "serve"]
 
 HOST = "127.0.0.1"  # loopback: no other machine can reach it
+CHAT_PAGE = Path(__file__).parent / "data" / "chat_page"  # what a browser shows at the address
 # The server is the child of a process that waits for the end of its own input. When the notebook's
 # kernel dies, however it dies, that pipe closes, and the server is stopped.
 GUARD = """\
@@ -99,7 +100,8 @@ def serve(
             raise FileNotFoundError(f"{path} is no file: give a .gguf file, as gguf.convert writes")
     port = _free_port(port)
     command = [llama_cpp.tool("llama-server"), "--model", model, "--host", HOST, "--port", port]
-    command += ["--ctx-size", context, "--parallel", 1, "--jinja", "--no-webui", "--offline"]
+    command += ["--alias", Path(model).stem]  # clients are told this name, not a path
+    command += ["--ctx-size", context, "--parallel", 1, "--jinja", "--path", CHAT_PAGE, "--offline"]
     for adapter in adapters:
         command += ["--lora", adapter]
     with tempfile.TemporaryDirectory(prefix="llama-server-") as folder:

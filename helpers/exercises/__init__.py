@@ -18,6 +18,7 @@ CHAPTERS = {
     "3": "chapter_3",
     "4": "chapter_4",
     "5": "chapter_5",
+    "6": "chapter_6",
 }
 
 

@@ -4,6 +4,7 @@ import ast
 import itertools
 import math
 import re
+import struct
 from pathlib import Path
 
 import nbformat
@@ -196,6 +197,26 @@ WRONG = {
         lambda step, n_steps, n_warmup, highest: (
             highest * min(step / n_warmup, (n_steps - step) / (n_steps - n_warmup))  # linear
         ),
+    ],
+    "6.1": [
+        lambda columns: "Q4_K",
+        lambda columns: "Q4_K" if columns % 256 == 0 else "Q5_0",
+        lambda columns: "Q4_K" if columns >= 256 else "Q5_0",
+    ],
+    "6.2": [
+        lambda ours, theirs: sum(a == b for a, b in zip(ours, theirs, strict=False)),
+        lambda ours, theirs: len(ours),
+        lambda ours, theirs: min(len(ours), len(theirs)),
+    ],
+    "6.3": [
+        lambda p, q: sum(a * math.log2(a / b) for a, b in zip(p, q, strict=True) if a),  # in bits
+        lambda p, q: sum(b * math.log(b / a) for a, b in zip(p, q, strict=True) if a),  # reversed
+        lambda p, q: sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)),  # log of 0
+    ],
+    "6.4": [
+        lambda data: struct.unpack("<IQQ", data[:20]),
+        lambda data: struct.unpack("<IQQ", data[4:24]),  # takes any file
+        lambda data: struct.unpack(">IQQ", data[4:24]),
     ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere
