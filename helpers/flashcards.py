@@ -27,7 +27,6 @@ FORMULA = re.compile(r"\$([^$\n]+)\$")
 STYLE = """\
 .card { font: 20px/1.45 sans-serif; text-align: left; max-width: 38em; margin: 1em auto; }
 code { font-size: 0.9em; }
-a { color: #0072B2; }
 """
 
 
@@ -104,7 +103,7 @@ def show(chapter: str) -> Deck:
         >>> print(str(show("03_lora")).splitlines()[0])
         24 flashcards of 3. How little is enough?
 
-    Taught in: the section "Flashcards" of each chapter.
+    Taught in: each chapter, before its references.
     """
     path = FOLDER / f"{chapter}.md"
     there = sorted(file.stem for file in FOLDER.glob("*.md"))
@@ -134,14 +133,13 @@ def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> P
     path = Path(path)
     if path.suffix != ".apkg":
         raise ValueError(f"path is {str(path)!r}: Anki opens files that end in .apkg")
+    site = f"https://github.com/{repository}" if repository else _repository()
     try:
         import genanki
 
-        to_html = _renderer(f"https://github.com/{repository}" if repository else _repository())
+        to_html = _renderer(site)
     except ModuleNotFoundError as error:
-        needed = (
-            "genanki and markdown-it-py write Anki packages: pip install genanki markdown-it-py"
-        )
+        needed = "to write Anki packages, pip install genanki markdown-it-py"
         raise ModuleNotFoundError(f"{error}; {needed}", name=error.name) from None
     template = {"qfmt": "{{Question}}", "afmt": "{{FrontSide}}<hr id=answer>{{Answer}}"}
     note_type = genanki.Model(
@@ -189,15 +187,13 @@ def _card(path: Path, lines: list[str], start: int) -> Card:
     """Return the card whose heading is `lines[start]`, and which ends with the lines."""
     name = lines[start].removeprefix("## ").strip()
     if not ID.fullmatch(name):
-        what = f"the id {name!r} must be lower-case words joined by hyphens"
-        raise _malformed(path, start + 1, what)
+        raise _malformed(path, start + 1, f"the id {name!r} is not lower-case words and hyphens")
     parts: dict[str, list[str]] = {}
     for i in range(start + 1, len(lines)):
         mark, rest = lines[i][:6], lines[i][6:]
         if mark in MARKS:
-            if len(parts) == len(MARKS) or mark != MARKS[len(parts)]:
-                what = f"card {name!r} needs one '{MARKS[0]} ...', then one '{MARKS[1]} ...'"
-                raise _malformed(path, i + 1, what)
+            if [*parts, mark] != list(MARKS[: len(parts) + 1]):
+                raise _malformed(path, i + 1, f"card {name!r} is not one question and one answer")
             if not rest.strip():
                 raise _malformed(path, i + 1, f"nothing follows {mark} in card {name!r}")
             parts[mark] = [rest]
