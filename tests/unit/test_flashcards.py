@@ -158,7 +158,7 @@ def planted(tmp_path: Path, *changes: tuple[str, str]) -> Path:
         ("#1.-The-question", "#1.-The-quest", "03_lora.ipynb has no heading #1.-The-quest"),
         ("(03_lora.ipynb#1", "(3_lora.ipynb#1", "no notebook 3_lora.ipynb"),
         ("that is 112 GB", "that is 114 GB", "114 stands in no section"),
-        ("0.058 against", "0.058e-3 against", "5.8e-05 stands in no section"),
+        ("loss was 0.058", "loss was 0.058e-3", "5.8e-05 stands in no section"),
         ("the rank $r$", "the rank $r", "a dollar sign without its partner"),
         ("What is the intrinsic dimension of a task?", "Intrinsic dimension.", "asks nothing"),
     ],
