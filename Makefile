@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks bench measure doctor data images links clean
+.PHONY: help run test lab notebooks flashcards bench measure doctor data images links clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -28,6 +28,9 @@ lab: $(STAMP) ## open the course in JupyterLab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
 	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
+
+flashcards: $(STAMP) ## write the flashcards of all chapters for Anki, runs/flashcards.apkg
+	@$(BIN)/python tools/write_flashcards.py
 
 bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 	$(BIN)/python benchmarks/main_job.py

@@ -11,6 +11,7 @@ __all__ = [
     "evaluation",
     "exercises",
     "figures",
+    "flashcards",
     "generation",
     "gguf",
     "llama_cpp",
