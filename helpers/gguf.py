@@ -38,6 +38,8 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
         ValueError: The folder holds an adapter alone, packed weights, no tokenizer or no template;
             or the type is one that only `quantize` writes.
         RuntimeError: The script failed; with its last words.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     folder, path = Path(folder), Path(path)
     if outtype.lower() not in OUTTYPES:
@@ -47,7 +49,7 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
         )
     if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
         raise ValueError(
-            f"{folder} holds an adapter alone: load the base in 16 bits, merged = "
+            f"{folder} holds an adapter alone: load it on its base, unpacked, merged = "
             "peft_model.merge_and_unload(), merged.save_pretrained(...) and the tokenizer's too; "
             "or convert_adapter, to apply it in llama.cpp"
         )
@@ -56,7 +58,7 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
     if packed := config.get("quantization_config"):
         raise ValueError(
             f"the weights in {folder} are packed by {packed.get('quant_method')}, which llama.cpp "
-            "does not read: load the base in 16 bits, merge the adapter there, save that"
+            "does not read: unpack the base with model.dequantize(), merge there, and save that"
         )
     llama_cpp.run("convert_hf_to_gguf.py", folder, "--outfile", path, "--outtype", outtype.lower())
     return path
@@ -76,6 +78,8 @@ def convert_adapter(folder: Path | str, path: Path | str, *, base: Path | str) -
     Raises:
         ValueError: The folder holds no adapter.
         RuntimeError: The script failed: DoRA, say, or embeddings in the adapter.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     folder, path = Path(folder), Path(path)
     if not (folder / "adapter_config.json").exists():
@@ -101,6 +105,8 @@ def quantize(
 
     Raises:
         RuntimeError: The program failed: an unknown kind, say.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     options = ["--imatrix", matrix] if matrix else []
     llama_cpp.run("llama-quantize", *options, source, path, kind)
@@ -117,6 +123,8 @@ def importance_matrix(model: Path | str, text: Path | str, path: Path | str) -> 
 
     Returns:
         The file.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     llama_cpp.run("llama-imatrix", "-m", model, "-f", text, "-o", path, "--parse-special")
     return Path(path)
@@ -132,6 +140,8 @@ def perplexity(model: Path | str, text: Path | str, *, context: int = 512) -> fl
 
     Raises:
         RuntimeError: The program failed: the text is too short, say.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     said = llama_cpp.run("llama-perplexity", "-m", model, "-f", text, "-c", str(context))
     found = re.search(r"Final estimate: PPL = ([\d.]+)", said)
@@ -193,6 +203,8 @@ def inspect(path: Path | str) -> Inspection:
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is no GGUF file, or cut short.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     from gguf import GGUFReader
 

@@ -85,6 +85,8 @@ def install() -> None:
     Raises:
         RuntimeError: No network, no C++ compiler, a full disk, or the compiler failed. The message
             says what to do.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     if is_installed():
         return

@@ -144,6 +144,8 @@ def record(
     Raises:
         ValueError: There are no prompts, or the side is none of these.
         ConnectionError: The server does not answer.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     if not prompts:
         raise ValueError("no prompts: give some dozens that the model has not seen in training")
@@ -189,6 +191,8 @@ def compare(
     Raises:
         ValueError: See `record`.
         ConnectionError: See `record`.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     recorded = record(reference, prompts, max_new_tokens=max_new_tokens)
     ours = recorded.answers

@@ -94,6 +94,8 @@ def serve(
         FileNotFoundError: A file is not there, or llama.cpp is not (see `llama_cpp.install`).
         OSError: The port is taken.
         RuntimeError: The server ended, or did not answer in time; with the end of its log.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     for path in (model, *adapters):
         if not Path(path).is_file():
@@ -133,6 +135,8 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
     Raises:
         ConnectionError: No server answers there.
         RuntimeError: It answers with an error; with its words.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     url = server.url if isinstance(server, Server) else server.rstrip("/")
     data = None if body is None else json.dumps(body).encode()
@@ -150,19 +154,26 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
         raise ConnectionError(f"no server answers at {url} ({error}){log}") from error
 
 
-def modelfile(tokenizer: "PreTrainedTokenizerBase", model: Path | str) -> str:
+def modelfile(
+    tokenizer: "PreTrainedTokenizerBase", model: Path | str, *, system: str | None = None
+) -> str:
     """Return an Ollama Modelfile for a chat model of the ChatML kind, from its own template.
 
     Args:
         tokenizer: The model's, with its chat template.
         model: The GGUF file, as Ollama finds it.
+        system: The system message of the training rows; without it the template's own, if it
+            writes one.
 
     Returns:
-        Its text: FROM, TEMPLATE in Ollama's own language, and the tokens to stop at.
+        Its text: FROM, TEMPLATE in Ollama's own language, the system message, and the tokens to
+        stop at.
 
     Raises:
         ValueError: The chat template does not write what the Modelfile's template would, so that
             one would have to be written by hand.
+
+    Taught in: notebooks/06_deployment.ipynb
     """
     start, end = "<|im_start|>", "<|im_end|>"
     conversation = [
@@ -178,17 +189,19 @@ def modelfile(tokenizer: "PreTrainedTokenizerBase", model: Path | str) -> str:
             f"this chat template is not ChatML: it writes {written!r}. Write TEMPLATE by hand so "
             "that it gives the same, and compare the token ids with helpers.parity"
         )
-    default = tokenizer.apply_chat_template(conversation[1:], tokenize=False)
-    first = default.removeprefix(f"{start}system\n").split(end)[0]
+    if system is None:
+        default = tokenizer.apply_chat_template(conversation[1:], tokenize=False)
+        if default.startswith(f"{start}system\n"):
+            system = default.removeprefix(f"{start}system\n").split(end)[0]
     # A Modelfile knows no escapes: three quotes hold any text but themselves.
-    system = f'SYSTEM """{first}"""\n' if default.startswith(f"{start}system\n") else ""
+    line = f'SYSTEM """{system}"""\n' if system else ""
     return f'''\
 FROM {model}
 TEMPLATE """{{{{- range .Messages }}}}{start}{{{{ .Role }}}}
 {{{{ .Content }}}}{end}
 {{{{ end }}}}{start}assistant
 """
-{system}PARAMETER stop {end}
+{line}PARAMETER stop {end}
 PARAMETER temperature 0
 '''
 

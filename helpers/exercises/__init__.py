@@ -13,6 +13,7 @@ __all__ = ["Verdict", "check"]
 
 CHAPTERS = {
     "B": "appendix_b",
+    "0": "chapter_0",
     "1": "chapter_1",
     "2": "chapter_2",
     "3": "chapter_3",

@@ -1,10 +1,9 @@
 """Checks of the exercises in notebooks/06_deployment.ipynb."""
 
 import math
-import struct
 from collections.abc import Callable
 
-__all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
+__all__ = ["exercise_1", "exercise_2", "exercise_3"]
 
 
 def exercise_1(kind_of: Callable[[int], str]) -> str | None:
@@ -54,17 +53,3 @@ def exercise_3(divergence: Callable[[list[float], list[float]], float]) -> str |
             given = f"the divergence of {candidate} from {reference}"
             return f"{given} is {expected:.4f} nats, you say {found:.4f}"
     return None
-
-
-def exercise_4(header: Callable[[bytes], tuple[int, int, int]]) -> str | None:
-    """Check what is read from the first 24 bytes of a file, or of what is none."""
-    for expected in ((3, 272, 29), (2, 1, 300)):
-        data = b"GGUF" + struct.pack("<IQQ", *expected) + bytes(100)
-        found = header(data)
-        if tuple(found) != expected:
-            return f"version, tensors and settings are {expected}, you say {tuple(found)}"
-    try:
-        header(b"PK\x03\x04" + bytes(100))
-    except ValueError:
-        return None
-    return "what does not begin with GGUF is no GGUF file: raise ValueError"

@@ -262,7 +262,7 @@ def test_files_that_are_none(files, tmp_path):
 
 
 def test_folders_that_cannot_be_converted(files, tmp_path):
-    with pytest.raises(ValueError, match="holds an adapter alone: load the base in 16 bits"):
+    with pytest.raises(ValueError, match="holds an adapter alone: load it on its base, unpacked"):
         gguf.convert(files.adapter, tmp_path / "a.gguf")
     with pytest.raises(ValueError, match="the converter writes f32"):
         gguf.convert(files.merged, tmp_path / "a.gguf", outtype="q4_k_m")
@@ -360,6 +360,7 @@ def test_a_modelfile_writes_what_the_template_writes(tokenizer):
     assert text.startswith("FROM model.gguf\n")
     assert "PARAMETER stop <|im_end|>" in text
     assert 'SYSTEM """You are a helpful AI assistant' in text
+    assert 'SYSTEM """Be brief."""' in serving.modelfile(tokenizer, "m.gguf", system="Be brief.")
     other = AutoTokenizer.from_pretrained(models.source(environment.profile("cpu")))
     other.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     with pytest.raises(ValueError, match="this chat template is not ChatML"):

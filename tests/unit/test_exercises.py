@@ -4,7 +4,6 @@ import ast
 import itertools
 import math
 import re
-import struct
 from pathlib import Path
 
 import nbformat
@@ -93,6 +92,23 @@ def best_fit(ordered: bool = True, room: int = 0):
 
 
 WRONG = {
+    "0.1": [
+        lambda answers, references: sum(a in references for a in answers),
+        lambda answers, references: sum(a == b for a, b in zip(answers, references, strict=True)),
+        lambda answers, references: sum(
+            a.strip().lower() == b.strip().lower() for a, b in zip(answers, references, strict=True)
+        ),
+    ],
+    "0.2": [
+        lambda shapes, rank: sum(out * inner for out, inner in shapes),  # full fine-tuning
+        lambda shapes, rank: sum(2 * rank * out for out, _ in shapes),
+        lambda shapes, rank: sum(rank * out * inner for out, inner in shapes),
+    ],
+    "0.3": [
+        lambda n_rows, batch, epochs: n_rows * epochs // batch,
+        lambda n_rows, batch, epochs: n_rows // batch * epochs,
+        lambda n_rows, batch, epochs: math.ceil(n_rows * epochs / batch),  # across epochs
+    ],
     "1.1": [
         lambda logits, t: (logits * t).softmax(0),
         lambda logits, t: logits.softmax(0) / t,
@@ -212,11 +228,6 @@ WRONG = {
         lambda p, q: sum(a * math.log2(a / b) for a, b in zip(p, q, strict=True) if a),  # in bits
         lambda p, q: sum(b * math.log(b / a) for a, b in zip(p, q, strict=True) if a),  # reversed
         lambda p, q: sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)),  # log of 0
-    ],
-    "6.4": [
-        lambda data: struct.unpack("<IQQ", data[:20]),
-        lambda data: struct.unpack("<IQQ", data[4:24]),  # takes any file
-        lambda data: struct.unpack(">IQQ", data[4:24]),
     ],
     "B.1": [
         lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere

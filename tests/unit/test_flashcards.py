@@ -32,6 +32,7 @@ COMPUTED = {
     "lora-rank-parameters": f"{2048 * 8 + 8 * 512}",
     "standing-bytes": f"{(100e6 * 4 + 1e6 * 128) / 8 / 1e6:.0f}",
     "size-of-the-logits": f"{4 * 49152 // 256}",  # a MiB is 1,024 x 256 floats
+    "bits-of-q8-0": f"{(32 * 8 + 16) / 32}",
     "mean-of-means": f"{sum([1] * 10 + [2] * 30) / 40}",
     "twos-complement": f"−{256 - 200}",
     "bits-of-mxfp4": f"{(32 * 4 + 8) / 32}",
