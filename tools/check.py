@@ -1,5 +1,10 @@
-"""Run every check and print a summary line for each: the work of `make test`."""
+"""Run every check and print a summary line for each: the work of `make test`.
 
+With `--fast`, the work of `make test-fast`: without the unit tests that are marked slow and the
+notebooks that train. About four minutes on two cores; all of it takes some forty.
+"""
+
+import argparse
 import os
 import re
 import subprocess
@@ -18,6 +23,7 @@ NBVAL = [
 CHECKS = {
     "ruff lint": [sys.executable, "-m", "ruff", "check"],
     "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
+    "prose": [sys.executable, "tools/prose.py"],
     "model": [sys.executable, "-m", "helpers", "fetch"],
     "unit tests": [*PYTEST, "tests/unit"],
     "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
@@ -28,11 +34,29 @@ CHECKS = {
 }
 
 
-def main() -> int:
-    """Run all checks, the later ones too where one fails. Return 1 if any failed."""
+def fast_checks() -> dict[str, list[str]]:
+    """Return the checks with only what is quick of the unit tests and the notebooks."""
+    quick = [str(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if not trains(path)]
+    return {
+        **CHECKS,
+        "unit tests": [*CHECKS["unit tests"], "-m", "not slow"],
+        "notebooks": [*NBVAL, *quick],
+    }
+
+
+def trains(notebook: Path) -> bool:
+    """Return whether a notebook trains a model, or asks for an adapter that may have to be."""
+    return bool(re.search(r"\.train\(\)|yoda_adapter\(", notebook.read_text("utf-8")))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the checks, the later ones too where one fails. Return 1 if any failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="leave out what takes long")
+    checks = fast_checks() if parser.parse_args(arguments).fast else CHECKS
     environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
     summary, n_failed = [], 0
-    for name, command in CHECKS.items():
+    for name, command in checks.items():
         print(f"\n== {name}", flush=True)
         start = time.monotonic()
         run = subprocess.Popen(
@@ -49,7 +73,7 @@ def main() -> int:
         seconds = time.monotonic() - start
         summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")
     print("\n" + "\n".join(summary))
-    print(f"{len(CHECKS) - n_failed} passed, {n_failed} failed")
+    print(f"{len(checks) - n_failed} passed, {n_failed} failed")
     return 1 if n_failed else 0
 
 

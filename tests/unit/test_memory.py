@@ -124,6 +124,7 @@ def planned(settings):
     return *in_mib, found.card.context_mib
 
 
+@pytest.mark.slow
 def test_plans_agree_with_67_measured_steps():
     """Peak allocated: off by at most 0.1 % on average and 0.5 % at worst."""
     settings = [json.dumps(settings_of(run)) for run in RUNS]  # some were measured twice

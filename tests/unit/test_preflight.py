@@ -81,6 +81,7 @@ def test_nothing_is_found_where_nothing_is_wrong(build, template, packing, rows,
     assert preflight.check(trainer).codes == []
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_the_trainer_of_chapter_0(tokenizer):
     """The real base in 4 bits, with the default template and validation data."""
     from datasets import Dataset
