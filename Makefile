@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks flashcards bench measure doctor data images links clean
+.PHONY: help run test test-fast lab notebooks flashcards bench measure doctor data images links update clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
 # The stamp comes last, so a set-up that was interrupted is begun anew. It holds the seconds taken.
 $(STAMP): pyproject.toml requirements.txt constraints.txt
@@ -22,6 +22,9 @@ run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and score
 
 test: $(STAMP) ## set up and run every check
 	@$(BIN)/python tools/check.py
+
+test-fast: $(STAMP) ## run the checks that take no longer than five minutes together
+	@$(BIN)/python tools/check.py --fast
 
 lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
@@ -50,5 +53,8 @@ images: $(STAMP) ## write the pictures of the Markdown pages
 links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
 	$(BIN)/python tools/links.py $(REPO)
 
+update: $(STAMP) ## try the newest versions beside .venv, run every check, report what broke
+	@$(BIN)/python tools/update.py
+
 clean: ## delete .venv and runs (the fetched model stays)
-	rm -rf .venv runs
+	rm -rf .venv .venv-update runs

@@ -1,5 +1,10 @@
-"""Run every check and print a summary line for each: the work of `make test`."""
+"""Run every check and print a summary line for each: the work of `make test`.
 
+With `--fast`, the work of `make test-fast`: without the unit tests that are marked slow, and with
+two notebooks that train nothing.
+"""
+
+import argparse
 import os
 import re
 import subprocess
@@ -18,6 +23,7 @@ NBVAL = [
 CHECKS = {
     "ruff lint": [sys.executable, "-m", "ruff", "check"],
     "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
+    "prose": [sys.executable, "tools/prose.py"],
     "model": [sys.executable, "-m", "helpers", "fetch"],
     "unit tests": [*PYTEST, "tests/unit"],
     "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
@@ -26,13 +32,26 @@ CHECKS = {
     "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
     "notebooks": [*NBVAL, "notebooks"],
 }
+FAST_CHECKS = {
+    **CHECKS,
+    "unit tests": [*PYTEST, "tests/unit", "-m", "not slow"],
+    # These train nothing and are quick. Chapter 2 trains nothing either, and takes longer.
+    "notebooks": [
+        *NBVAL,
+        "notebooks/01_language_models.ipynb",
+        "notebooks/appendix_b_data_types.ipynb",
+    ],
+}
 
 
-def main() -> int:
-    """Run all checks, the later ones too where one fails. Return 1 if any failed."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run the checks, the later ones too where one fails. Return 1 if any failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fast", action="store_true", help="leave out what takes long")
+    checks = FAST_CHECKS if parser.parse_args(arguments).fast else CHECKS
     environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
     summary, n_failed = [], 0
-    for name, command in CHECKS.items():
+    for name, command in checks.items():
         print(f"\n== {name}", flush=True)
         start = time.monotonic()
         run = subprocess.Popen(
@@ -49,7 +68,7 @@ def main() -> int:
         seconds = time.monotonic() - start
         summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")
     print("\n" + "\n".join(summary))
-    print(f"{len(CHECKS) - n_failed} passed, {n_failed} failed")
+    print(f"{len(checks) - n_failed} passed, {n_failed} failed")
     return 1 if n_failed else 0
 
 

@@ -10,4 +10,5 @@ from helpers import figures
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 
 if __name__ == "__main__":
-    figures.journey().figure.savefig(IMAGES / "journey.png", dpi=120)
+    for draw in (figures.journey, figures.tunnel):
+        draw().figure.savefig(IMAGES / f"{draw.__name__}.png", dpi=120)

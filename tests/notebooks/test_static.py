@@ -1,6 +1,7 @@
 """Static checks of the notebooks, which need no torch: shape, outputs, links, one voice."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -76,18 +77,30 @@ def prose_problems(path: Path, cells) -> list[str]:
     n_images = sum("image/png" in o.get("data", {}) for c in cells for o in c.get("outputs", []))
     if n_images != len(numbers):
         found.append(f"{n_images} figures but {len(numbers)} numbered captions")
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-        if not target.startswith("http") and not (path.parent / target).exists():
-            found.append(f"link to {target}, which does not exist")
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", text):
+    return found + link_problems(path, text)
+
+
+def link_problems(path: Path, text: str) -> list[str]:
+    """Return the links of a page or notebook that lead nowhere, a line each."""
+    found = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]+))?\)", text):
         linked = path.parent / target if target else path
-        if linked.suffix == ".ipynb" and linked.exists() and anchor not in anchors(linked):
+        if target.startswith(("http:", "https:")):
+            continue
+        if not linked.exists():
+            found.append(f"link to {target}, which does not exist")
+        elif anchor and linked.suffix in (".ipynb", ".md") and anchor not in anchors(linked):
             found.append(f"link to #{anchor}, a heading that {linked.name} does not have")
     return found
 
 
+@functools.cache
 def anchors(path: Path) -> set[str]:
-    """Return the headings of a notebook as links name them."""
+    """Return the headings of a notebook as Jupyter names them, of a page as GitHub does."""
+    if path.suffix == ".md":
+        text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
     cells = nbformat.read(path, as_version=4).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     return {h.strip().replace(" ", "-") for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
@@ -122,6 +135,21 @@ def test_badges_name_the_repository_of_pyproject(path):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)
 def test_pages_link_to_what_exists(path):
     text = path.read_text("utf-8")
-    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if not t.startswith("http")]
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+    assert link_problems(path, text) == []
     assert not re.search(r"!\[\s*\]\(", text), "an image has no alt text"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "nowhere.md",
+        "notebooks/09_nowhere.ipynb#1.-The-question",
+        "notebooks/00_tldr.ipynb#1.-the-question",  # Jupyter keeps capitals
+        "NOTES.md#no-such-heading",
+        "#Working-on-it",  # GitHub does not
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(link):
+    assert link_problems(ROOT / "README.md", f"[here]({link})")
+    good = "[a](#working-on-it) [b](notebooks/00_tldr.ipynb#1.-The-question) [c](https://x.org/#y)"
+    assert link_problems(ROOT / "README.md", good) == []

@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from helpers import environment, gguf, llama_cpp, models, parity, serving, yoda
 
+pytestmark = pytest.mark.slow  # the first run compiles llama.cpp
+
 PROMPTS = [yoda.prompt(row["sentence"]) for row in yoda.rows("test")[:6]]
 
 

@@ -124,6 +124,7 @@ def planned(settings):
     return *in_mib, found.card.context_mib
 
 
+@pytest.mark.slow
 def test_plans_agree_with_67_measured_steps():
     """Peak allocated: off by at most 0.1 % on average and 0.5 % at worst."""
     settings = [json.dumps(settings_of(run)) for run in RUNS]  # some were measured twice
@@ -170,6 +171,7 @@ def test_settings_move_the_peak_as_they_should(small):
     assert peak(seq=512) > peak()
 
 
+@pytest.mark.slow
 def test_what_fits(small):
     found = memory.plan(small, gpu=1, seq=1024, batch=1, lora=LORA)
     assert found.fits
@@ -359,6 +361,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     fits = run("SmolLM2-135M", "--gpu", "t4", "--seq", "128", "--lora-rank", "8", "--json")
     assert fits.returncode == 0, fits.stderr

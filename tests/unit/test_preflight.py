@@ -81,6 +81,7 @@ def test_nothing_is_found_where_nothing_is_wrong(build, template, packing, rows,
     assert preflight.check(trainer).codes == []
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_the_trainer_of_chapter_0(tokenizer):
     """The real base in 4 bits, with the default template and validation data."""
     from datasets import Dataset
@@ -562,6 +563,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
     good.write_text("\n".join(GOOD))

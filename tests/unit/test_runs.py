@@ -106,6 +106,7 @@ print("weights", hashlib.sha256(weights).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path):
     """With dropout, over an epoch's end, killed between checkpoints, in one, and before any."""
     script = tmp_path / "train.py"

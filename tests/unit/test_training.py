@@ -93,6 +93,7 @@ def test_no_profile_autocasts_to_what_its_card_lacks():
     assert cpu["use_cpu"] and not cpu["bf16"] and not cpu["fp16"]
 
 
+@pytest.mark.slow
 def test_yoda_adapter_trains_once_and_again_when_the_recipe_changes(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "runs_folder", lambda: tmp_path / "runs")
     trained = []

@@ -1,0 +1,50 @@
+"""The pages: what they show of commands is what the commands print, and their picture is drawn."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import figures
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```console\n\$ (.+)\n((?:.*\n)*?)```", re.MULTILINE)
+SHOWN = [
+    pytest.param(command, output, id=f"{path.name}: {command[:40]}")
+    for path in sorted(ROOT.glob("*.md"))
+    for command, output in BLOCK.findall(path.read_text("utf-8"))
+]
+
+
+@pytest.mark.parametrize(("command", "output"), SHOWN)
+def test_a_command_prints_what_the_page_shows(command, output):
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "helpers"], "only such commands may be shown with output"
+    run = subprocess.run(
+        [sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.stdout == output, run.stderr
+
+
+def test_there_are_such_commands():
+    assert SHOWN
+
+
+def test_the_tunnel_is_drawn_with_what_the_server_is_told():
+    words = " ".join(text.get_text() for text in figures.tunnel().texts)
+    server = (ROOT / "deploy" / "jupyter_server_config.py").read_text("utf-8")
+    (address,) = re.findall(r'ServerApp\.ip = "(.+)"', server)
+    (port,) = re.findall(r"ServerApp\.port = (\d+)", server)
+    assert f"{address}:{port}" in words
+    assert f"localhost:{port}" in words
+    assert f"-L {port}:localhost:{port} " in (ROOT / "AppendixA.md").read_text("utf-8")
+
+
+def test_appendix_a_names_the_versions_whose_schemas_the_tests_hold():
+    page = (ROOT / "AppendixA.md").read_text("utf-8")
+    for path in (ROOT / "tests" / "schemas").glob("*.json"):
+        tool, version = re.search(r'"\$comment":"(\S+) ([\d.]+) ', path.read_text("utf-8")).groups()
+        assert f"{tool} {version}" in page

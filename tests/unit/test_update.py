@@ -1,0 +1,176 @@
+"""Newer versions, tried with fakes for pip and the checks; the table made from the pins; prose."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import check
+import prose
+import pytest
+import update
+import versions
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECK_OUTPUT = """
+== ruff lint
+All checks passed!
+
+== unit tests
+....F
+=== short test summary info ===
+FAILED tests/unit/test_lora.py::test_merge - AssertionError: 0.5
+1 failed, 4 passed in 2.00s
+
+== prose
+FAQ.md:3: teh ==> the
+
+ruff lint                ok                                           0 s
+unit tests               FAILED (1)   1 failed, 4 passed              2 s
+prose                    FAILED (1)                                   1 s
+1 passed, 2 failed
+"""
+
+
+def test_changes_are_what_differs():
+    old = {"trl": "1.16.0", "peft": "0.21.2", "gone": "1"}
+    new = {"trl": "1.17.0", "peft": "0.21.2", "come": "2"}
+    assert update.changes(old, new) == [
+        ("come", "none", "2"),
+        ("gone", "1", "none"),
+        ("trl", "1.16.0", "1.17.0"),
+    ]
+
+
+def test_pins_know_names_by_any_spelling_and_leave_out_local_versions():
+    text = "# a comment\ntorch==2.13.0+cpu\nhuggingface_hub==2.4.0\n-e git+https://x.org#egg=y\n"
+    assert versions.pins(text) == {"torch": "2.13.0", "huggingface-hub": "2.4.0"}
+
+
+def test_resolved_leaves_the_project_out():
+    items = [
+        {"metadata": {"name": "trl", "version": "1.17.0"}, "is_direct": False},
+        {"metadata": {"name": "fine-tuning", "version": "0.1.0"}, "is_direct": True},
+    ]
+    assert update.resolved(json.dumps({"install": items})) == {"trl": "1.17.0"}
+
+
+def test_failures_name_the_check_and_the_test():
+    assert update.failures(CHECK_OUTPUT) == {
+        "unit tests": ["FAILED tests/unit/test_lora.py::test_merge - AssertionError: 0.5"],
+        "prose": ["FAQ.md:3: teh ==> the"],
+    }
+    assert update.failures("ruff lint                ok\n1 passed, 0 failed\n") == {}
+
+
+def test_the_summary_is_what_failures_reads(monkeypatch, capsys):
+    """The two tools agree on the output only as long as someone checks."""
+    fails = ["sh", "-c", "echo 'FAILED tests/x.py::y'; exit 1"]
+    monkeypatch.setattr(check, "CHECKS", {"ruff lint": ["true"], "API drift": fails})
+    assert check.main([]) == 1
+    assert update.failures(capsys.readouterr().out) == {"API drift": ["FAILED tests/x.py::y"]}
+
+
+class FakeRun:
+    """In place of pip and the checks: answers by what the command holds, and keeps commands."""
+
+    def __init__(self, check_output: str, check_code: int):
+        self.check = check_output, check_code
+        self.commands = []
+
+    def __call__(self, command, *, show=False):
+        """Answer a command."""
+        words = [str(word) for word in command]
+        self.commands.append(words)
+        text, code = "", 0
+        if "--dry-run" in words:
+            text = json.dumps({"install": [{"metadata": {"name": "trl", "version": "1.17.0"}}]})
+        elif "freeze" in words:
+            text = "trl==1.17.0\naccelerate==1.16.0\n"
+        elif words[-1].endswith("check.py"):
+            text, code = self.check
+        elif "venv" in words:
+            Path(words[-1]).mkdir()
+        return subprocess.CompletedProcess(words, code, text)
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "constraints.txt").write_text("trl==1.16.0\naccelerate==1.15.0\n", "utf-8")
+    (tmp_path / "requirements.txt").write_text("trl>=1.16\n", "utf-8")
+    page = "before\n<!-- versions -->\n<!-- end of versions -->\nafter\n"
+    (tmp_path / "FAQ.md").write_text(page, "utf-8")
+    return tmp_path
+
+
+def test_what_broke_leaves_the_constraints_alone(root, monkeypatch, capsys):
+    before = {path.name: path.read_text("utf-8") for path in root.iterdir()}
+    fake = FakeRun(CHECK_OUTPUT, 1)
+    monkeypatch.setattr(update, "run", fake)
+    assert update.main(root) == 1
+    assert {name: (root / name).read_text("utf-8") for name in before} == before
+    printed = capsys.readouterr().out
+    assert "| trl | 1.16.0 | 1.17.0 |" in printed
+    assert "test_lora.py::test_merge" in printed
+    assert "**2 checks failed.**" in (root / ".venv-update" / "report.md").read_text("utf-8")
+    used = {words[0] for words in fake.commands[1:]}
+    assert used == {str(root / ".venv-update" / "bin" / "python")}, "never the present .venv"
+
+
+def test_checks_that_end_without_a_summary_count_as_broken(root, monkeypatch):
+    """A check.py that died of a new version would otherwise have passed for success."""
+    monkeypatch.setattr(update, "run", FakeRun("ImportError: packaging", 1))
+    assert update.main(root) == 1
+    assert "trl==1.16.0" in (root / "constraints.txt").read_text("utf-8")
+
+
+def test_the_constraints_are_written_when_all_passed(root, monkeypatch):
+    monkeypatch.setattr(update, "run", FakeRun("1 passed, 0 failed\n", 0))
+    assert update.main(root) == 0
+    assert (
+        (root / "constraints.txt")
+        .read_text("utf-8")
+        .endswith("\ntrl==1.17.0\naccelerate==1.16.0\n")
+    )
+    assert "| trl | 1.17.0 | >=1.16 |" in (root / "FAQ.md").read_text("utf-8")
+
+
+def test_nothing_newer_installs_nothing(root, monkeypatch):
+    (root / "constraints.txt").write_text("trl==1.17.0\n", "utf-8")
+    fake = FakeRun("", 1)
+    monkeypatch.setattr(update, "run", fake)
+    assert update.main(root) == 0
+    assert len(fake.commands) == 2  # the environment, and the dry run
+
+
+def test_the_table_of_versions_is_that_of_the_constraints(tmp_path):
+    """A table written by hand once told readers of versions that nobody had run."""
+    for name in ("FAQ.md", "constraints.txt", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    assert not versions.write(tmp_path), "run `python tools/versions.py`"
+    pins = tmp_path / "constraints.txt"
+    pins.write_text(pins.read_text("utf-8").replace("\ntrl==1.", "\ntrl==2."), "utf-8")
+    assert versions.write(tmp_path)
+    (tmp_path / "FAQ.md").write_text("no marks", "utf-8")
+    with pytest.raises(ValueError, match="marks of the table of versions once, not 0"):
+        versions.write(tmp_path)
+
+
+def test_a_misspelled_word_is_found_where_it_stands():
+    texts = [("FAQ.md", "The model.\nTeh model."), ("notebooks/x.ipynb, cell 3", "a lenght")]
+    assert prose.misspelled(texts) == [
+        "FAQ.md:2: Teh ==> The",
+        "notebooks/x.ipynb, cell 3:1: lenght ==> length",
+    ]
+    names = [name for name, _ in prose.texts()]
+    assert {"README.md", "helpers/memory/plan.py", "notebooks/00_tldr.ipynb, cell 0"} <= set(names)
+
+
+def test_fast_leaves_out_what_trains():
+    assert check.FAST_CHECKS.keys() == check.CHECKS.keys()
+    named = [word for word in check.FAST_CHECKS["notebooks"] if word.endswith(".ipynb")]
+    assert named
+    for name in named:
+        assert not re.search(r"\.train\(\)|yoda_adapter\(", (ROOT / name).read_text("utf-8"))
+    assert check.FAST_CHECKS["unit tests"][-2:] == ["-m", "not slow"]
