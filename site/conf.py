@@ -23,11 +23,9 @@ html_title = project
 html_static_path = ["static"]
 html_css_files = ["course.css"]
 html_js_files = [("course.js", {"defer": "defer"})]
-html_copy_source = True
 html_show_copyright = False
 html_show_sphinx = False
 html_use_index = False
-html_last_updated_fmt = None
 html_theme_options = {
     "repository_url": f"https://github.com/{links.repository()}",
     "repository_branch": "main",
@@ -36,6 +34,7 @@ html_theme_options = {
     "use_download_button": True,
     "launch_buttons": {"colab_url": "https://colab.research.google.com"},
     "navbar_persistent": [],
+    "footer_content_items": [],
     "show_navbar_depth": 1,
     "show_toc_level": 2,
     "pygments_light_style": "a11y-high-contrast-light",

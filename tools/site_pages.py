@@ -14,6 +14,7 @@ import nbformat
 LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
 CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
+STORED_LINK = re.compile(r"""(?<=href=["'])([\w/.]+)\.ipynb(?=["'#])""")
 TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
 COLAB = "https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
 BUTTONS = """\
@@ -88,7 +89,7 @@ def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str],
 
     Returns:
         The notebook with buttons for its badge. A figure's caption is part of the figure, and its
-        alt text where it has none.
+        alt text where it has none. Links in stored outputs name pages.
     """
     page = copy.deepcopy(notebook)
     colab = COLAB.format(repository=repository, notebook=name)
@@ -104,6 +105,9 @@ def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str],
                 }
                 cell.source = cell.source[caption.end() :]
             cell.source = mend(cell.source)
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = STORED_LINK.sub(r"\1.html", output.data["text/html"])
         has_figure = any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))
         previous = cell if has_figure else None
         if cell.source.strip():
