@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab notebooks bench measure doctor data images links clean
+.PHONY: help run test lab site labtest notebooks bench measure doctor data images links clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -17,14 +17,24 @@ $(STAMP): pyproject.toml requirements.txt constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[dev]" && \
 	echo $$(($$(date +%s) - start)) > $@
 
+# What only some commands need: .venv/.site installs the extra `site` of pyproject.toml, and so on.
+.venv/.%: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]" && touch $@
+
 run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and scores
 	@$(BIN)/python tools/first_run.py
 
-test: $(STAMP) ## set up and run every check
+test: .venv/.site .venv/.browser ## set up and run every check
 	@$(BIN)/python tools/check.py
 
 lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
+
+site: .venv/.site ## build the course as pages that need no network, in _build/html
+	@$(BIN)/python tools/build_site.py
+
+labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, four minutes
+	FINETUNING_PROFILE=cpu $(BIN)/python -m pytest -q tests/lab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
 	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
@@ -47,5 +57,5 @@ images: $(STAMP) ## write the pictures of the Markdown pages
 links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
 	$(BIN)/python tools/links.py $(REPO)
 
-clean: ## delete .venv and runs (the fetched model stays)
-	rm -rf .venv runs
+clean: ## delete .venv, runs and the built site (the fetched model stays)
+	rm -rf .venv runs _build

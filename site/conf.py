@@ -1,4 +1,4 @@
-"""Sphinx settings of the rendered course. `tools/build_site.py` gathers the pages and runs Sphinx."""
+"""Sphinx settings of the rendered course. `tools/build_site.py` gathers its pages."""
 
 import sys
 from pathlib import Path

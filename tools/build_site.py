@@ -61,15 +61,16 @@ def gather(source: Path, *, decks: Path = DECKS) -> None:
 
 
 def _mend(text: str, *, page: str) -> str:
-    return site_pages.links_on_site(
-        site_pages.without_badges(text),
-        page=page,
-        is_page=lambda path: (
-            path in PAGES or path.endswith(".ipynb") or path.split("/")[0] in CARRIED
-        ),
-        exists=lambda path: (ROOT / path).exists(),
-        blob=f"https://github.com/{links.repository()}/blob/main",
-    )
+    text = site_pages.without_badges(text)
+    return site_pages.links_on_site(text, page=page, elsewhere=_address)
+
+
+def _address(path: str) -> str | None:
+    """Return where the repository shows a file that the site does not hold."""
+    on_site = path in PAGES or path.endswith(".ipynb") or path.split("/")[0] in CARRIED
+    if on_site or not (ROOT / path).exists():
+        return None
+    return f"https://github.com/{links.repository()}/blob/main/{path}"
 
 
 def _write_decks(target: Path, *, decks: Path, titles: dict[str, str]) -> list[str]:

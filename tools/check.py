@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import browser
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
 NBVAL = [
@@ -24,16 +26,33 @@ CHECKS = {
     "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
     "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
+    "site": [*PYTEST, "tests/site/test_pages.py"],
+    "site in a browser": [*PYTEST, "tests/site/test_browser.py"],
     "notebooks": [*NBVAL, "notebooks"],
 }
 
 
+def missing(name: str) -> str | None:
+    """Return why a check cannot run on this machine, None where it can."""
+    if name == "site in a browser" and not (browser.find() or browser.fetch()):
+        return browser.ADVICE
+    return None
+
+
 def main() -> int:
-    """Run all checks, the later ones too where one fails. Return 1 if any failed."""
+    """Run all checks, the later ones too where one fails. Return 1 if any failed.
+
+    What cannot run on this machine says so in its line and is counted as skipped.
+    """
     environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
-    summary, n_failed = [], 0
+    summary, n_failed, n_skipped = [], 0, 0
     for name, command in CHECKS.items():
         print(f"\n== {name}", flush=True)
+        if reason := missing(name):
+            print(f"NOT RUN: {reason}")
+            summary.append(f"{name:24} NOT RUN: {reason}")
+            n_skipped += 1
+            continue
         start = time.monotonic()
         run = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
@@ -49,7 +68,8 @@ def main() -> int:
         seconds = time.monotonic() - start
         summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")
     print("\n" + "\n".join(summary))
-    print(f"{len(CHECKS) - n_failed} passed, {n_failed} failed")
+    skipped = f", {n_skipped} skipped" if n_skipped else ""
+    print(f"{len(CHECKS) - n_failed - n_skipped} passed, {n_failed} failed{skipped}")
     return 1 if n_failed else 0
 
 

@@ -26,13 +26,13 @@ CARD = """\
 
 
 def cards(deck: str) -> list[tuple[str, str, str]]:
-    """Return identifier, question and answer (both Markdown) of each card of a deck.
+    r"""Return identifier, question and answer (both Markdown) of each card of a deck.
 
     Raises:
         ValueError: A card lacks its question or its answer, or two share an identifier.
 
     Example:
-        >>> cards("## rank\\n\\n**Q.** What is $r$?\\n\\n**A.** The rank.")
+        >>> cards("## rank\n\n**Q.** What is $r$?\n\n**A.** The rank.")
         [('rank', 'What is $r$?', 'The rank.')]
     """
     found = []
@@ -59,8 +59,8 @@ def deck_page(deck: str, *, title: str, chapter: str) -> str:
     opening = f"""\
 # Flashcards: {title}
 
-{len(found)} cards of the chapter [{title}]({chapter}). Say the answer aloud, then turn the card: click it, or press
-<kbd>Enter</kbd> or <kbd>Space</kbd> on its button.
+{len(found)} cards of the chapter [{title}]({chapter}). Say the answer aloud, then turn the card:
+click it, or press <kbd>Enter</kbd> or <kbd>Space</kbd> on its button.
 """
     pages = [
         CARD.format(

@@ -9,8 +9,6 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 
-import nbformat
-
 LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
 CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
@@ -43,32 +41,26 @@ def plain(markdown: str) -> str:
     return re.sub(r"[*`$]", "", text)
 
 
-def links_on_site(
-    text: str, *, page: str, is_page: Callable[[str], bool], exists: Callable[[str], bool], blob: str
-) -> str:
+def links_on_site(text: str, *, page: str, elsewhere: Callable[[str], str | None]) -> str:
     """Point a page's links to pages and files of the site, or else to the repository.
 
     Args:
         text: Markdown.
         page: Path of the page in the repository, such as `notebooks/00_tldr.ipynb`.
-        is_page: Whether a path of the repository is on the site.
-        exists: Whether a path is in the repository at all.
-        blob: Address of the repository's files, without a slash at the end.
-
-    Returns:
-        The Markdown. Links to what is neither on the site nor in the repository stay as they are.
+        elsewhere: Gives the address of a path of the repository that the site does not hold, and
+            None for any other text.
     """
+    folder = posixpath.dirname(page)
 
     def rewritten(match: re.Match) -> str:
         target, anchor = match[1], match[2] or ""
+        path = posixpath.normpath(posixpath.join(folder, target))
         if re.match(r"[a-z]+:", target):
             return match[0]
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
         if path == "README.md":
-            return f"]({posixpath.relpath('index.md', posixpath.dirname(page) or '.')}{anchor})"
-        if is_page(path) or not exists(path):
-            return match[0]
-        return f"]({blob}/{path}{anchor})"
+            return f"]({posixpath.relpath('index.md', folder or '.')}{anchor})"
+        address = elsewhere(path)
+        return f"]({address}{anchor})" if address else match[0]
 
     return LINK.sub(rewritten, text)
 

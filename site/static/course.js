@@ -35,3 +35,9 @@ function makeTurn(card) {
 }
 
 document.querySelectorAll(".flashcard").forEach(makeTurn);
+
+// The theme's arrows beside pages that have pages of their own bear no name.
+document.querySelectorAll(".bd-sidebar-primary details > summary").forEach((summary) => {
+  const page = summary.closest("li").querySelector("a").textContent.trim();
+  summary.setAttribute("aria-label", `Pages of ${page}`);
+});
