@@ -160,16 +160,14 @@ def glossary_page(text: str) -> str:
     Raises:
         ValueError: A term stands there twice, or has no meaning.
     """
-    blocks = [block.strip() for block in re.split(r"\n{2,}", text.strip())]
+    heading, opening, *blocks = re.split(r"\n{2,}", text.strip())
     entries = {}
     for block in blocks:
         term, _, meaning = block.partition("\n: ")
-        if meaning:
-            if term in entries:
-                raise ValueError(f"the glossary explains {term!r} twice: remove one")
-            entries[term] = " ".join(meaning.split())
-    opening = [block for block in blocks if "\n: " not in block]
-    if any(not block.startswith("#") for block in opening[:1]) or len(opening) > 2:
-        raise ValueError(f"{opening[-1][:60]!r} has no line that begins with ': '")
+        if not meaning:
+            raise ValueError(f"{block[:60]!r} has no line that begins with ': '")
+        if term in entries:
+            raise ValueError(f"the glossary explains {term!r} twice: remove one")
+        entries[term] = " ".join(meaning.split())
     lines = [f"{term}\n  {entries[term]}\n" for term in sorted(entries, key=str.lower)]
-    return "\n\n".join([*opening, "```{glossary}\n" + "\n".join(lines) + "```\n"])
+    return "\n\n".join([heading, opening, "```{glossary}\n" + "\n".join(lines) + "```\n"])
