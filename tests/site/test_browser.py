@@ -100,10 +100,8 @@ def test_the_theme_turns_dark_and_stays_so(new_tab):
     tab = new_tab()
     tab.open("index.html")
     light = tab.page.evaluate(BACKGROUND)
-    for _ in range(3):  # automatic, light, dark, in some order
-        tab.page.locator(".theme-switch-button").first.click()
-        if tab.page.locator("html[data-theme=dark]").count():
-            break
+    tab.page.get_by_role("button", name="Color mode").first.click()
+    tab.page.get_by_role("button", name="Dark").first.click()
     tab.page.wait_for_function(f"light => ({BACKGROUND})() !== light", arg=light)
     tab.open("notebooks/00_tldr.html")
     assert tab.page.locator("html[data-theme=dark]").count() == 1
