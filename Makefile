@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lab notebooks flashcards bench measure doctor data images links update clean
+.PHONY: help run test test-fast lab site labtest notebooks flashcards bench measure doctor data images links update clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -17,17 +17,27 @@ $(STAMP): pyproject.toml requirements.txt constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable ".[dev]" && \
 	echo $$(($$(date +%s) - start)) > $@
 
+# What only some commands need: .venv/.site installs the extra `site` of pyproject.toml, and so on.
+.venv/.%: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]" && touch $@
+
 run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and scores
 	@$(BIN)/python tools/first_run.py
 
-test: $(STAMP) ## set up and run every check
+test: .venv/.site .venv/.browser ## set up and run every check
 	@$(BIN)/python tools/check.py
 
-test-fast: $(STAMP) ## run the checks that take no longer than five minutes together
+test-fast: .venv/.site ## run the checks that take no longer than five minutes together
 	@$(BIN)/python tools/check.py --fast
 
 lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
+
+site: .venv/.site ## build the course as pages that need no network, in _build/html
+	@$(BIN)/python tools/build_site.py
+
+labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, four minutes
+	FINETUNING_PROFILE=cpu $(BIN)/python -m pytest -q tests/lab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
 	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
@@ -56,5 +66,5 @@ links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and i
 update: $(STAMP) ## try the newest versions beside .venv, run every check, report what broke
 	@$(BIN)/python tools/update.py
 
-clean: ## delete .venv and runs (the fetched model stays)
-	rm -rf .venv .venv-update runs
+clean: ## delete .venv, runs and the built site (the fetched model stays)
+	rm -rf .venv .venv-update runs _build

@@ -1,7 +1,7 @@
 """Run every check and print a summary line for each: the work of `make test`.
 
-With `--fast`, the work of `make test-fast`: without the unit tests that are marked slow, and with
-two notebooks that train nothing.
+With `--fast`, the work of `make test-fast`: without the unit tests that are marked slow, without
+the browser, and with two notebooks that train nothing.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
@@ -30,11 +32,13 @@ CHECKS = {
     "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
     "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
+    "site": [*PYTEST, "tests/site/test_pages.py"],
+    "site in a browser": [*PYTEST, "tests/site/test_browser.py"],
     "notebooks": [*NBVAL, "notebooks"],
 }
 FAST_CHECKS = {
-    **CHECKS,
-    "unit tests": [*PYTEST, "tests/unit", "-m", "not slow"],
+    **{name: command for name, command in CHECKS.items() if name != "site in a browser"},
+    "unit tests": [*CHECKS["unit tests"], "-m", "not slow"],
     # These train nothing and are quick. Chapter 2 trains nothing either, and takes longer.
     "notebooks": [
         *NBVAL,
@@ -44,15 +48,30 @@ FAST_CHECKS = {
 }
 
 
+def missing(name: str) -> str | None:
+    """Return why a check cannot run on this machine, None where it can."""
+    if name == "site in a browser" and not (browser.find() or browser.fetch()):
+        return browser.ADVICE
+    return None
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run the checks, the later ones too where one fails. Return 1 if any failed."""
+    """Run the checks, the later ones too where one fails. Return 1 if any failed.
+
+    What cannot run on this machine says so in its line and is counted as skipped.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fast", action="store_true", help="leave out what takes long")
     checks = FAST_CHECKS if parser.parse_args(arguments).fast else CHECKS
     environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
-    summary, n_failed = [], 0
+    summary, n_failed, n_skipped = [], 0, 0
     for name, command in checks.items():
         print(f"\n== {name}", flush=True)
+        if reason := missing(name):
+            print(f"NOT RUN: {reason}")
+            summary.append(f"{name:24} NOT RUN: {reason}")
+            n_skipped += 1
+            continue
         start = time.monotonic()
         run = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
@@ -68,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
         seconds = time.monotonic() - start
         summary.append(f"{name:24} {result:12} {', '.join(counts):28} {seconds:5.0f} s")
     print("\n" + "\n".join(summary))
-    print(f"{len(checks) - n_failed} passed, {n_failed} failed")
+    skipped = f", {n_skipped} skipped" if n_skipped else ""
+    print(f"{len(checks) - n_failed - n_skipped} passed, {n_failed} failed{skipped}")
     return 1 if n_failed else 0
 
 

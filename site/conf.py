@@ -1,0 +1,47 @@
+"""Sphinx settings of the rendered course. `tools/build_site.py` gathers its pages."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+import links
+
+project = "Fine-Tuning LLMs on One GPU"
+author = "The authors of the course"
+language = "en"
+extensions = ["myst_nb", "sphinx_copybutton"]
+
+nb_execution_mode = "off"  # what you read are the stored outputs
+nb_merge_streams = True
+nb_ipywidgets_js = {}  # would come from another host
+myst_enable_extensions = ["attrs_inline", "dollarmath"]
+myst_heading_anchors = 4
+myst_heading_slug_func = "site_pages.slug"
+
+html_theme = "sphinx_book_theme"
+html_title = project
+html_static_path = ["static"]
+html_css_files = ["course.css"]
+html_js_files = [("course.js", {"defer": "defer"})]
+html_show_copyright = False
+html_show_sphinx = False
+html_use_index = False
+html_theme_options = {
+    "repository_url": f"https://github.com/{links.repository()}",
+    "repository_branch": "main",
+    "path_to_docs": "",
+    "use_repository_button": True,
+    "use_download_button": True,
+    "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+    "navbar_persistent": [],
+    "footer_content_items": [],
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_context = {"default_mode": "auto"}
+
+mathjax_path = "mathjax/tex-svg.js"  # one file, with its glyphs; it asks no other host
+mathjax3_config = {"options": {"enableMenu": False}}
+copybutton_selector = "div.cell_input pre, div.highlight-python pre, div.highlight-bash pre"

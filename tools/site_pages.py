@@ -1,0 +1,173 @@
+"""Turn the course's files into the pages of the site: links, figures, buttons, the error index.
+
+Everything here takes text or a notebook and returns a new one; `build_site` reads and writes.
+"""
+
+import copy
+import html
+import posixpath
+import re
+from collections.abc import Callable, Iterable
+
+LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
+BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
+CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
+STORED_LINK = re.compile(r"""(?<=href=["'])([\w/.]+)\.ipynb(?=["'#])""")
+TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
+COLAB = "https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
+BUTTONS = """\
+<p class="course-buttons"><a href="{colab}">Open in Colab</a>
+<a href="../_sources/notebooks/{notebook}" download>Download this notebook</a></p>"""
+
+
+def slug(title: str) -> str:
+    """Return the name of a heading in links, as Jupyter makes it.
+
+    Example:
+        >>> slug("2. Where the memory goes")
+        '2.-Where-the-memory-goes'
+    """
+    return title.strip().replace(" ", "-")
+
+
+def plain(markdown: str) -> str:
+    """Return a line of Markdown without its marks, for alt text.
+
+    Example:
+        >>> plain("The *rank* of `A`, see [LoRA](03_lora.ipynb): $r$")
+        'The rank of A, see LoRA: r'
+    """
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown)
+    return re.sub(r"[*`$]", "", text)
+
+
+def links_on_site(text: str, *, page: str, elsewhere: Callable[[str], str | None]) -> str:
+    """Point a page's links to pages and files of the site, or else to the repository.
+
+    Args:
+        text: Markdown.
+        page: Path of the page in the repository, such as `notebooks/00_tldr.ipynb`.
+        elsewhere: Gives the address of a path of the repository that the site does not hold, and
+            None for any other text.
+    """
+    folder = posixpath.dirname(page)
+
+    def rewritten(match: re.Match) -> str:
+        target, anchor = match[1], match[2] or ""
+        path = posixpath.normpath(posixpath.join(folder, target))
+        if re.match(r"[a-z]+:", target):
+            return match[0]
+        if path == "README.md":
+            return f"]({posixpath.relpath('index.md', folder or '.')}{anchor})"
+        address = elsewhere(path)
+        return f"]({address}{anchor})" if address else match[0]
+
+    return LINK.sub(rewritten, text)
+
+
+def without_badges(text: str) -> str:
+    """Replace badges, which are pictures on another host, by links."""
+    return BADGE.sub(r'[Open in Colab](\2){title="\1"}', text)
+
+
+def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str], str]):
+    """Return a copy of a notebook as the site shows it.
+
+    Args:
+        notebook: An executed notebook.
+        name: Its file name.
+        repository: `owner/name`, for the Colab button.
+        mend: Rewrites the links of a Markdown cell.
+
+    Returns:
+        The notebook with buttons for its badge. A figure's caption is part of the figure, and its
+        alt text where it has none. Links in stored outputs name pages.
+    """
+    page = copy.deepcopy(notebook)
+    colab = COLAB.format(repository=repository, notebook=name)
+    previous, kept = None, []
+    for cell in page.cells:
+        if "badge" in cell.metadata.get("tags", []):
+            cell.source = BUTTONS.format(colab=html.escape(colab), notebook=html.escape(name))
+        elif cell.cell_type == "markdown":
+            if previous is not None and (caption := CAPTION.match(cell.source)):
+                previous.metadata["mystnb"] = {
+                    "image": {"alt": plain(caption[1])},
+                    "figure": {"caption": mend(caption[1])},
+                }
+                cell.source = cell.source[caption.end() :]
+            cell.source = mend(cell.source)
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = STORED_LINK.sub(r"\1.html", output.data["text/html"])
+        has_figure = any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))
+        previous = cell if has_figure else None
+        if cell.source.strip():
+            kept.append(cell)
+    page.cells = kept
+    return page
+
+
+def troubles(notebook) -> list[tuple[str, str]]:
+    """Return the heading and the first line, in Markdown, of each trouble of Troubleshooting."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return TROUBLE.findall(text)
+
+
+def error_index(found: Iterable[tuple[str, str]], *, page: str) -> str:
+    """Return the index of errors: messages by the alphabet, then what raises no error.
+
+    Args:
+        found: Headings and first lines, as `troubles` returns them.
+        page: Path from the index to the page that has the headings.
+    """
+    messages, silent = [], []
+    for heading, line in found:
+        (messages if re.match(r"`", line) and "No error" not in line else silent).append(
+            (plain(line).strip().lower(), f"- {line}  \n  [{heading}]({page}#{heading})")
+        )
+    return "\n".join(
+        [
+            "# Index of errors",
+            "",
+            f"Every message and every silent failure that [Troubleshooting]({page}) treats. "
+            "Use the search, or your browser's, for words of your message. "
+            "Without a message, start at [the second list](#what-raises-no-error).",
+            "",
+            "## Messages",
+            "",
+            *(line for _, line in sorted(messages)),
+            "",
+            "## What raises no error",
+            "",
+            *(line for _, line in sorted(silent)),
+            "",
+        ]
+    )
+
+
+def title_of(notebook) -> str:
+    """Return the first heading of a notebook."""
+    return re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1]
+
+
+def glossary_page(text: str) -> str:
+    """Return the glossary with its terms in order, as Sphinx's own glossary.
+
+    Args:
+        text: A heading and an introduction, then blocks of a term and a line `: meaning`.
+
+    Raises:
+        ValueError: A term stands there twice, or has no meaning.
+    """
+    heading, opening, *blocks = re.split(r"\n{2,}", text.strip())
+    entries = {}
+    for block in blocks:
+        term, _, meaning = block.partition("\n: ")
+        if not meaning:
+            raise ValueError(f"{block[:60]!r} has no line that begins with ': '")
+        if term in entries:
+            raise ValueError(f"the glossary explains {term!r} twice: remove one")
+        entries[term] = " ".join(meaning.split())
+    lines = [f"{term}\n  {entries[term]}\n" for term in sorted(entries, key=str.lower)]
+    return "\n\n".join([heading, opening, "```{glossary}\n" + "\n".join(lines) + "```\n"])
