@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from helpers import figures
 
 ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 BLOCK = re.compile(r"^```console\n\$ (.+)\n((?:.*\n)*?)```", re.MULTILINE)
 SHOWN = [
     pytest.param(command, output, id=f"{path.name}: {command[:40]}")
@@ -27,6 +29,13 @@ def test_a_command_prints_what_the_page_shows(command, output):
         [sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.stdout == output, run.stderr
+
+
+def test_the_report_of_the_readme_is_one_that_chapter_6_printed():
+    (report,) = re.findall(r"^```text\n(.*?)\n```$", README.read_text("utf-8"), re.M | re.S)
+    notebook = nbformat.read(ROOT / "notebooks" / "06_deployment.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert report in [output.get("data", {}).get("text/plain") for output in outputs]
 
 
 def test_there_are_such_commands():
