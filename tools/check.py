@@ -27,7 +27,7 @@ CHECKS = {
     "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
     "prose": [sys.executable, "tools/prose.py"],
     "model": [sys.executable, "-m", "helpers", "fetch"],
-    "unit tests": [*PYTEST, "tests/unit"],
+    "unit tests": [*PYTEST, "--numprocesses", "2", "--dist", "loadfile", "tests/unit"],
     "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
     "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
@@ -73,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
             n_skipped += 1
             continue
         start = time.monotonic()
+        threads = {"OMP_NUM_THREADS": "1"} if "--numprocesses" in command else {}
         run = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE
+            command, cwd=ROOT, env=environment | threads, text=True, stdout=subprocess.PIPE
         )
         lines = []
         for line in run.stdout:

@@ -168,7 +168,7 @@ def test_a_misspelled_word_is_found_where_it_stands():
 
 
 def test_fast_leaves_out_what_trains():
-    assert check.FAST_CHECKS.keys() == check.CHECKS.keys()
+    assert check.CHECKS.keys() - check.FAST_CHECKS.keys() == {"site in a browser"}
     named = [word for word in check.FAST_CHECKS["notebooks"] if word.endswith(".ipynb")]
     assert named
     for name in named:
