@@ -79,7 +79,7 @@ def _write_decks(target: Path, *, decks: Path, titles: dict[str, str]) -> list[s
     for path in sorted(decks.glob("*.md")):
         if path.stem not in titles:
             raise ValueError(f"{path.name} is named after no notebook: {', '.join(titles)}")
-        deck = path.read_text("utf-8")
+        deck = site_pages.from_notebooks(path.read_text("utf-8"), folder="../notebooks/")
         listed[path.stem] = (titles[path.stem], len(site_cards.cards(deck)))
         page = site_cards.deck_page(
             deck, title=titles[path.stem], chapter=f"../notebooks/{path.stem}.ipynb"

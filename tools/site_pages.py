@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
 CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
+BESIDE = re.compile(r"\]\((\w+)\.ipynb(?=[)#])")
 STORED_LINK = re.compile(r"""(?<=href=["'])([\w/.]+)\.ipynb(?=["'#])""")
 TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
 COLAB = "https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
@@ -65,6 +66,16 @@ def links_on_site(text: str, *, page: str, elsewhere: Callable[[str], str | None
     return LINK.sub(rewritten, text)
 
 
+def from_notebooks(text: str, *, folder: str, suffix: str = ".ipynb") -> str:
+    """Lead links that are written as from beside the notebooks to where these lie.
+
+    Example:
+        >>> from_notebooks("[LoRA](03_lora.ipynb#6.-Where)", folder="../notebooks/")
+        '[LoRA](../notebooks/03_lora.ipynb#6.-Where)'
+    """
+    return BESIDE.sub(rf"]({folder}\1{suffix}", text)
+
+
 def without_badges(text: str) -> str:
     """Replace badges, which are pictures on another host, by links."""
     return BADGE.sub(r'[Open in Colab](\2){title="\1"}', text)
@@ -98,8 +109,13 @@ def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str],
                 cell.source = cell.source[caption.end() :]
             cell.source = mend(cell.source)
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                output.data["text/html"] = STORED_LINK.sub(r"\1.html", output.data["text/html"])
+            data = output.get("data", {})
+            if "text/html" in data:
+                data["text/html"] = STORED_LINK.sub(r"\1.html", data["text/html"])
+            if "text/markdown" in data:
+                data["text/markdown"] = from_notebooks(
+                    data["text/markdown"], folder="", suffix=".html"
+                )
         has_figure = any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))
         previous = cell if has_figure else None
         if cell.source.strip():

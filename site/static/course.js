@@ -41,3 +41,10 @@ document.querySelectorAll(".bd-sidebar-primary details > summary").forEach((summ
   const page = summary.closest("li").querySelector("a").textContent.trim();
   summary.setAttribute("aria-label", `Pages of ${page}`);
 });
+
+// What scrolls must be reachable by keyboard: equations that are wider than a phone.
+const reachable = () => document.querySelectorAll("mjx-container[display]").forEach((equation) => {
+  if (equation.scrollWidth > equation.clientWidth) equation.tabIndex = 0;
+});
+window.addEventListener("load", () => window.MathJax?.startup?.promise.then(reachable));
+window.addEventListener("resize", reachable);
