@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Card", "Deck", "decks", "load", "show", "write_anki"]
+__all__ = ["Card", "Deck", "decks", "load", "read", "show", "write_anki"]
 
 FOLDER = Path(__file__).parent / "data" / "flashcards"
 COURSE = "Fine-Tuning LLMs on One GPU"
@@ -71,7 +71,7 @@ def decks() -> dict[str, str]:
         >>> decks()["03_lora"]
         '3. How little is enough?'
     """
-    return {path.stem: _read(path).title for path in sorted(FOLDER.glob("*.md"))}
+    return {path.stem: read(path).title for path in sorted(FOLDER.glob("*.md"))}
 
 
 def load(chapter: str) -> tuple[Card, ...]:
@@ -109,7 +109,7 @@ def show(chapter: str) -> Deck:
     there = sorted(file.stem for file in FOLDER.glob("*.md"))
     if chapter not in there:
         raise ValueError(f"no deck {chapter!r}: choose one of {', '.join(there)}")
-    return _read(path)
+    return read(path)
 
 
 def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> Path:
@@ -151,7 +151,7 @@ def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> P
     )
     packed = []
     for file in sorted(FOLDER.glob("*.md")):
-        deck = _read(file)
+        deck = read(file)
         pack = genanki.Deck(_number(file.stem), f"{COURSE}::{deck.title}")
         for due, card in enumerate(deck.cards, start=1):
             fields = [to_html(card.question), to_html(card.answer)]
@@ -163,8 +163,15 @@ def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> P
     return path
 
 
-def _read(path: Path) -> Deck:
-    """Return the deck of a file; errors name the file and the line."""
+def read(path: Path) -> Deck:
+    """Return the deck of a file.
+
+    Args:
+        path: Markdown in the form that the module's docstring describes.
+
+    Raises:
+        ValueError: The file is not well formed; the message names the line.
+    """
     lines = path.read_text("utf-8").splitlines()
     if not lines or not lines[0].startswith(TITLE):
         raise _malformed(path, 1, f"the first line must be '{TITLE}<title of the chapter>'")

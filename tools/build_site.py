@@ -15,14 +15,15 @@ import nbformat
 import site_cards
 import site_pages
 
+from helpers import flashcards
+
 ROOT = Path(__file__).resolve().parent.parent
-DECKS = ROOT / "helpers" / "data" / "flashcards"
 TROUBLESHOOTING = "99_troubleshooting"
 PAGES = ("FAQ.md", "AppendixA.md")  # shown where they exist
 CARRIED = ("images", "results")  # folders whose files the pages link to
 
 
-def gather(source: Path, *, decks: Path = DECKS) -> None:
+def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
     """Write the pages of the site, in Markdown and notebooks, into a new folder.
 
     Args:
@@ -79,8 +80,8 @@ def _write_decks(target: Path, *, decks: Path, titles: dict[str, str]) -> list[s
     for path in sorted(decks.glob("*.md")):
         if path.stem not in titles:
             raise ValueError(f"{path.name} is named after no notebook: {', '.join(titles)}")
-        deck = site_pages.from_notebooks(path.read_text("utf-8"), folder="../notebooks/")
-        listed[path.stem] = (titles[path.stem], len(site_cards.cards(deck)))
+        deck = flashcards.read(path)
+        listed[path.stem] = (titles[path.stem], len(deck.cards))
         page = site_cards.deck_page(
             deck, title=titles[path.stem], chapter=f"../notebooks/{path.stem}.ipynb"
         )
@@ -107,7 +108,7 @@ def _contents(titles: dict[str, str], pages: list[str], decks: list[str]) -> str
     return "".join(trees)
 
 
-def build(output: Path, *, source: Path, decks: Path = DECKS) -> Path:
+def build(output: Path, *, source: Path, decks: Path = flashcards.FOLDER) -> Path:
     """Build the site; a warning of Sphinx is an error.
 
     Args:

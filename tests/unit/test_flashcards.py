@@ -83,7 +83,7 @@ ALL_SECTIONS = {path.name: sections(path) for path in NOTEBOOKS.glob("*.ipynb")}
 
 def problems(path: Path) -> list[str]:
     """Return what is wrong with a deck, a line each."""
-    deck = flashcards._read(path)
+    deck = flashcards.read(path)
     found = []
     if not BOUNDS[0] <= len(deck.cards) <= BOUNDS[1]:
         found.append(f"{len(deck.cards)} cards, not {BOUNDS[0]} to {BOUNDS[1]}")

@@ -2,7 +2,6 @@
 
 import nbformat
 import pytest
-import site_cards
 import site_pages
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -112,24 +111,3 @@ def test_the_glossary_is_sorted_whatever_the_case():
 def test_a_faulty_glossary_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         site_pages.glossary_page(text)
-
-
-def test_questions_and_answers_may_have_paragraphs():
-    deck = "# Title\n\n## a\n\n**Q.** One?\n\nTwo?\n\n**A.** Three.\n\n```\nfour\n```\n"
-    assert site_cards.cards(deck) == [("a", "One?\n\nTwo?", "Three.\n\n```\nfour\n```")]
-
-
-@pytest.mark.parametrize(
-    ("deck", "message"),
-    [
-        ("## a\n\n**A.** Only.", "card 'a' needs a paragraph"),
-        ("## a\n\n**Q.** Only?", "card 'a' needs a paragraph"),
-        (
-            "## a\n\n**Q.** 1\n\n**A.** 2\n\n## a\n\n**Q.** 3\n\n**A.** 4",
-            "two cards are called 'a'",
-        ),
-    ],
-)
-def test_a_faulty_deck_is_refused(deck, message):
-    with pytest.raises(ValueError, match=message):
-        site_cards.cards(deck)
