@@ -33,7 +33,7 @@ CHECKS = {
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
     "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
     "site": [*PYTEST, "tests/site/test_pages.py"],
-    "site in a browser": [*PYTEST, "tests/site/test_browser.py"],
+    "site in a browser": [*PYTEST, "--numprocesses", "2", "tests/site/test_browser.py"],
     "notebooks": [*NBVAL, "notebooks"],
 }
 FAST_CHECKS = {
