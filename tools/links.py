@@ -13,7 +13,10 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = re.compile(r'(?<=Repository = "https://github\.com/)[^"]+')
-COLAB = re.compile(r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+(?=/)")
+README = re.compile(  # in the badges, and where the course is cited
+    r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+(?=/)"
+    r"|(?<={https://github\.com/)[^/}]+/[^/}]+(?=})"
+)
 
 BADGE = (
     "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
@@ -54,7 +57,7 @@ def rewrite(root: Path, new: str) -> list[Path]:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise ValueError(f"{new!r} is not of the form owner/name")
     changed = []
-    for path, pattern in ((root / "pyproject.toml", REPOSITORY), (root / "README.md", COLAB)):
+    for path, pattern in ((root / "pyproject.toml", REPOSITORY), (root / "README.md", README)):
         old = path.read_text("utf-8")
         text = pattern.sub(new, old)
         if text != old:

@@ -1,15 +1,24 @@
-"""Look for misspelled words in pages, notebooks and code: the check `prose`."""
+"""Look for misspelled words, and for other names than the glossary's: the check `prose`."""
 
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-PLAIN = ("*.md", ".github/**/*.yml", "deploy/*", "helpers/**/*.py", "tools/*.py", "benchmarks/*.py")
+GLOSSARY = "site/glossary.md"
+# What is no prose of ours: code, links and their labels, formulas, and what is named in italics.
+APART = re.compile(
+    r"```.*?```|`[^`\n]*`|\[[^\]]*\]\([^)\s]*\)|\$[^$]*\$|(?<!\*)\*[^*\n]+\*(?!\*)", re.DOTALL
+)
+PLAIN = (
+    *("*.md", GLOSSARY, "helpers/data/flashcards/*.md", ".github/**/*.yml", "deploy/*"),
+    *("helpers/**/*.py", "tools/*.py", "benchmarks/*.py"),
+)
 
 
 def texts(root: Path = ROOT) -> Iterator[tuple[str, str]]:
@@ -23,7 +32,7 @@ def texts(root: Path = ROOT) -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(root).as_posix()}, cell {i}", cell.source
 
 
-def misspelled(named_texts: Iterator[tuple[str, str]]) -> list[str]:
+def misspelled(named_texts: Iterable[tuple[str, str]]) -> list[str]:
     """Return what codespell finds, a line each: where, the line there, word and correction."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in named_texts:
@@ -37,7 +46,44 @@ def misspelled(named_texts: Iterator[tuple[str, str]]) -> list[str]:
     return [line.removeprefix("./") for line in run.stdout.splitlines()]
 
 
+def names(glossary: str) -> dict[str, str]:
+    r"""Return, for each name that the glossary says is used elsewhere, the course's own.
+
+    Example:
+        >>> names("BF16\n: A 16-bit float. Elsewhere: *bfloat16*, *brain float*. [B](b.md)")
+        {'bfloat16': 'BF16', 'brain float': 'BF16'}
+    """
+    entries = re.findall(r"^(\S.*)\n: (.*)$", glossary, re.MULTILINE)
+    return {
+        other: term
+        for term, meaning in entries
+        if (listed := re.search(r"Elsewhere: (\*[^*]+\*(?:, \*[^*]+\*)*)\.", meaning))
+        for other in re.findall(r"\*([^*]+)\*", listed[1])
+    }
+
+
+def otherwise_named(named_texts: Iterable[tuple[str, str]], terms: dict[str, str]) -> list[str]:
+    """Return a line for each use of another name in Markdown: where, the line there, and the term.
+
+    Args:
+        named_texts: As of `texts`; code is left out.
+        terms: As of `names`.
+    """
+    others = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<![\w.-])(?:{others})(?![\w-])")
+    found = []
+    for name, text in named_texts:
+        if name.endswith(".md") or ".ipynb" in name:
+            prose = APART.sub(lambda apart: "\n" * apart[0].count("\n"), text)
+            for match in pattern.finditer(prose):
+                line = prose.count("\n", 0, match.start()) + 1
+                found.append(f"{name}:{line}: {match[0]} ==> {terms[match[0]]}")
+    return found
+
+
 if __name__ == "__main__":
-    found = misspelled(texts())
-    print("\n".join(found) or "no word is misspelled")
+    all_texts = list(texts())
+    terms = names((ROOT / GLOSSARY).read_text("utf-8"))
+    found = misspelled(all_texts) + otherwise_named(all_texts, terms)
+    print("\n".join(found) or "no word is misspelled, and every term is the glossary's")
     sys.exit(bool(found))

@@ -26,7 +26,7 @@ def table(root: Path = ROOT) -> str:
     rows = [Requirement(line) for line in lines if line and not line.startswith("#")]
     head = "| package | tested | needed |\n|---|---|---|\n"
     return head + "".join(
-        f"| {row.name} | {tested[canonicalize_name(row.name)]} | {row.specifier} |\n"
+        f"| `{row.name}` | {tested[canonicalize_name(row.name)]} | {row.specifier} |\n"
         for row in rows
     )
 

@@ -128,7 +128,7 @@ def test_there_are_notebooks():
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *NOTEBOOKS], ids=lambda path: path.name)
 def test_badges_name_the_repository_of_pyproject(path):
-    named = set(links.COLAB.findall(path.read_text("utf-8")))
+    named = set(links.README.findall(path.read_text("utf-8")))
     assert named == {links.repository()}, "run `make links`"
 
 

@@ -133,7 +133,7 @@ def test_the_constraints_are_written_when_all_passed(root, monkeypatch):
         .read_text("utf-8")
         .endswith("\ntrl==1.17.0\naccelerate==1.16.0\n")
     )
-    assert "| trl | 1.17.0 | >=1.16 |" in (root / "FAQ.md").read_text("utf-8")
+    assert "| `trl` | 1.17.0 | >=1.16 |" in (root / "FAQ.md").read_text("utf-8")
 
 
 def test_nothing_newer_installs_nothing(root, monkeypatch):
@@ -165,6 +165,20 @@ def test_a_misspelled_word_is_found_where_it_stands():
     ]
     names = [name for name, _ in prose.texts()]
     assert {"README.md", "helpers/memory/plan.py", "notebooks/00_tldr.ipynb, cell 0"} <= set(names)
+
+
+def test_another_name_than_the_glossarys_is_found_where_it_stands():
+    terms = prose.names(
+        "trl\n: Trainers. Elsewhere: *TRL*. [C](c.md)\n\nloss\n: Of *it*. [C](c.md)\n"
+    )
+    assert terms == {"TRL": "trl"}
+    apart = "[TRL](https://x) `TRL` *TRL* CTRL\n```\nTRL\n```\n**TRL** ends"
+    assert prose.otherwise_named([("a.md", apart), ("b.py", "TRL")], terms) == [
+        "a.md:5: TRL ==> trl"
+    ]
+    ours = prose.names((ROOT / prose.GLOSSARY).read_text("utf-8"))
+    assert {"TRL": "trl", "bfloat16": "BF16"}.items() <= ours.items()
+    assert not ours.keys() & set(ours.values())
 
 
 def test_fast_leaves_out_what_trains():
