@@ -32,7 +32,19 @@ BUILD_TOOLS = {  # what pip brings where they are missing, and where the program
     "cmake": ("cmake==4.1.2", "cmake/data/bin/cmake"),
     "ninja": ("ninja==1.13.0", "bin/ninja"),
 }
-GGML_OPTIONS = 'set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")\n'
+# What cmake reads after the project of each name. Files that include the same headers are compiled
+# together, which takes a third off the time, but for those that cannot be.
+INCLUDES = {
+    "ggml": 'set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")',
+    "llama.cpp": """\
+set(alone common/json.cpp tools/mtmd/mtmd-helper.cpp tools/mtmd/mtmd-helper-gen.cpp)
+list(TRANSFORM alone PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/")
+set(targets llama-common mtmd server-context llama-server-impl)
+cmake_language(DEFER CALL set_source_files_properties ${alone}
+    TARGET_DIRECTORY llama-common mtmd PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+cmake_language(DEFER CALL set_target_properties ${targets}
+    PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)""",
+}
 OPTIONS = {
     "CMAKE_BUILD_TYPE": "Release",
     # Only ggml computes: the rest is optimized little, which halves the time that compiling takes.
@@ -151,9 +163,10 @@ def _build(source: Path, scratch: Path) -> None:
     build = scratch / "build"
     options = [f"-D{name}={value}" for name, value in OPTIONS.items()]
     options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
-    included = scratch / "ggml.cmake"
-    included.write_text(GGML_OPTIONS, "utf-8")
-    options.append(f"-DCMAKE_PROJECT_ggml_INCLUDE={included}")
+    for project, text in INCLUDES.items():
+        included = scratch / f"{project}.cmake"
+        included.write_text(f"{text}\n", "utf-8")
+        options.append(f"-DCMAKE_PROJECT_{project}_INCLUDE={included}")
     _run([cmake, "-S", source, "-B", build, *options], "cmake could not configure llama.cpp")
     compiler = subprocess.Popen(
         [ninja, "-C", build, *PROGRAMS],
