@@ -17,7 +17,7 @@ from typing import Any
 
 from main_job import N_HELD_OUT, phase, versions
 
-REMEDIES = ("half precision", "4 bits", "no checkpointing", "loss of learned tokens", "attention")
+REMEDIES = ("BF16", "4 bits", "no checkpointing", "loss of learned tokens", "eager attention")
 WAYS = ("full", "lora", "rate", *REMEDIES, "profile")
 
 
@@ -80,9 +80,9 @@ def base_model(way: str, profile: Any) -> Any:
 
     if way == "profile":
         return models.load_base_model(profile)
-    halved = way == "half precision"
+    halved = way == "BF16"
     loading: dict[str, Any] = {"dtype": profile.dtype if halved else torch.float32}
-    if way == "attention":
+    if way == "eager attention":
         loading["attn_implementation"] = profile.attention
     if way == "4 bits":
         loading["quantization_config"] = BitsAndBytesConfig(

@@ -16,35 +16,46 @@ import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
+IN_TWO = ["--numprocesses", "2"]
+BY_FILE = [*IN_TWO, "--dist", "loadfile"]
 NBVAL = [
-    *PYTEST,
+    *(*PYTEST, *BY_FILE, "--no-loadscope-reorder"),
     *("-p", "strict_nbval", "--nbval", "--nbval-current-env"),
     *("--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"),
     *("--nbval-cell-timeout", "900", "--nbval-kernel-startup-timeout", "120"),
+]
+# Two at a time, in this order: what takes long comes early, and Chapters 3 and 6, which need the
+# adapter of Chapter 0, when it has long been trained.
+NOTEBOOKS = [
+    "notebooks/00_tldr.ipynb",
+    "notebooks/05_training.ipynb",
+    "notebooks/04_formatting.ipynb",
+    "notebooks/02_quantization.ipynb",
+    "notebooks/99_troubleshooting.ipynb",
+    "notebooks/03_lora.ipynb",
+    "notebooks/06_deployment.ipynb",
+    "notebooks/01_language_models.ipynb",
+    "notebooks/appendix_b_data_types.ipynb",
 ]
 CHECKS = {
     "ruff lint": [sys.executable, "-m", "ruff", "check"],
     "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
     "prose": [sys.executable, "tools/prose.py"],
     "model": [sys.executable, "-m", "helpers", "fetch"],
-    "unit tests": [*PYTEST, "--numprocesses", "2", "--dist", "loadfile", "tests/unit"],
+    "unit tests": [*PYTEST, *BY_FILE, "tests/unit"],
     "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
     "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
-    "test harness": [*PYTEST, "tests/notebooks/test_harness.py"],
+    "test harness": [*PYTEST, *IN_TWO, "tests/notebooks/test_harness.py"],
     "site": [*PYTEST, "tests/site/test_pages.py"],
-    "site in a browser": [*PYTEST, "--numprocesses", "2", "tests/site/test_browser.py"],
-    "notebooks": [*NBVAL, "notebooks"],
+    "site in a browser": [*PYTEST, *IN_TWO, "tests/site/test_browser.py"],
+    "notebooks": [*NBVAL, *NOTEBOOKS],
 }
 FAST_CHECKS = {
     **{name: command for name, command in CHECKS.items() if name != "site in a browser"},
     "unit tests": [*CHECKS["unit tests"], "-m", "not slow"],
     # These train nothing and are quick. Chapter 2 trains nothing either, and takes longer.
-    "notebooks": [
-        *NBVAL,
-        "notebooks/01_language_models.ipynb",
-        "notebooks/appendix_b_data_types.ipynb",
-    ],
+    "notebooks": [*NBVAL, *NOTEBOOKS[-2:]],
 }
 
 
@@ -73,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             n_skipped += 1
             continue
         start = time.monotonic()
-        threads = {"OMP_NUM_THREADS": "1"} if "--numprocesses" in command else {}
+        threads = {"OMP_NUM_THREADS": "1"} if set(IN_TWO) <= set(command) else {}
         run = subprocess.Popen(
             command, cwd=ROOT, env=environment | threads, text=True, stdout=subprocess.PIPE
         )

@@ -181,6 +181,12 @@ def test_another_name_than_the_glossarys_is_found_where_it_stands():
     assert not ours.keys() & set(ours.values())
 
 
+def test_every_notebook_is_executed():
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert len(check.NOTEBOOKS) == len(there)
+    assert set(check.NOTEBOOKS) == there
+
+
 def test_fast_leaves_out_what_trains():
     assert check.CHECKS.keys() - check.FAST_CHECKS.keys() == {"site in a browser"}
     named = [word for word in check.FAST_CHECKS["notebooks"] if word.endswith(".ipynb")]
