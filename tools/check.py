@@ -17,9 +17,9 @@ import browser
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
 IN_TWO = ["--numprocesses", "2"]
-BY_FILE = [*IN_TWO, "--dist", "loadfile"]
+BY_FILE = [*IN_TWO, "--dist", "loadfile", "--no-loadscope-reorder"]
 NBVAL = [
-    *(*PYTEST, *BY_FILE, "--no-loadscope-reorder"),
+    *(*PYTEST, *BY_FILE),
     *("-p", "strict_nbval", "--nbval", "--nbval-current-env"),
     *("--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"),
     *("--nbval-cell-timeout", "900", "--nbval-kernel-startup-timeout", "120"),
