@@ -36,7 +36,7 @@ lab: $(STAMP) ## open the course in JupyterLab
 site: .venv/.site ## build the course as pages that need no network, in _build/html
 	@$(BIN)/python tools/build_site.py
 
-labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, four minutes
+labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, five minutes
 	FINETUNING_PROFILE=cpu $(BIN)/python -m pytest -q tests/lab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile

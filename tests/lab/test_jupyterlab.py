@@ -1,4 +1,4 @@
-"""Chapter 0 as a reader runs it: in JupyterLab, in a browser, by the menu. Takes four minutes."""
+"""Chapter 0 as a reader runs it: in JupyterLab, in a browser, by the menu. Takes five minutes."""
 
 import json
 import os
