@@ -19,13 +19,21 @@ HEADER = """\
 # The exact versions that the tests ran, for a fresh machine: Python {python} on a CPU.
 # Made by `pip freeze` in a fresh environment after every check passed there.
 """
+EVERYTHING = ".[dev,site,browser]"
+# What torch's CUDA build brings, each at the version that torch itself names.
+OF_CUDA = re.compile(r"nvidia-|cuda-|triton$")
+
+
+def tested(text: str) -> dict[str, str]:
+    """Return the versions in the output of `pip freeze`, without what only torch for CUDA needs."""
+    return {name: v for name, v in versions.pins(text).items() if not OF_CUDA.match(name)}
 
 
 def resolved(report: str) -> dict[str, str]:
     """Return the versions in a report of `pip install --report`, this project left out."""
     items = json.loads(report)["install"]
     found = (item["metadata"] for item in items if not item.get("is_direct"))
-    return versions.pins("\n".join(f"{data['name']}=={data['version']}" for data in found))
+    return tested("\n".join(f"{data['name']}=={data['version']}" for data in found))
 
 
 def changes(old: dict[str, str], new: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -80,7 +88,7 @@ def main(root: Path = ROOT) -> int:
     print("Setting up .venv-update", flush=True)
     run([sys.executable, "-m", "venv", "--clear", folder])
     python = folder / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--editable", ".[dev]"]
+    install = [python, "-m", "pip", "install", "--quiet", "--editable", EVERYTHING]
     plan = run([*install, "--dry-run", "--report", "-"])
     if plan.returncode:
         print("pip finds no set of versions that go together")
@@ -92,11 +100,11 @@ def main(root: Path = ROOT) -> int:
         print("pip could not install what it had resolved")
         return 1
     frozen = run([python, "-m", "pip", "freeze", "--exclude-editable"]).stdout
-    new = versions.pins(frozen)
-    check = run([python, root / "tools" / "check.py"], show=True)
-    broken = failures(check.stdout)
-    if check.returncode and not broken:
-        broken = {"tools/check.py": check.stdout.splitlines()[-10:]}
+    new = tested(frozen)
+    checked = run([python, root / "tools" / "check.py"], show=True)
+    broken = failures(checked.stdout)
+    if checked.returncode and not broken:
+        broken = {"tools/check.py": checked.stdout.splitlines()[-10:]}
     text = report(changes(old, new), broken)
     (folder / "report.md").write_text(text, "utf-8")
     print(f"\n{text}")

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import check
@@ -46,6 +47,17 @@ def test_changes_are_what_differs():
 def test_pins_know_names_by_any_spelling_and_leave_out_local_versions():
     text = "# a comment\ntorch==2.13.0+cpu\nhuggingface_hub==2.4.0\n-e git+https://x.org#egg=y\n"
     assert versions.pins(text) == {"torch": "2.13.0", "huggingface-hub": "2.4.0"}
+
+
+def test_what_torch_brings_for_cuda_is_no_pin():
+    text = "torch==2.13.0\nnvidia-cublas==13.1\ntriton==3.7.1\ncuda-toolkit==13.0\n"
+    assert update.tested(text) == {"torch": "2.13.0"}
+
+
+def test_every_extra_is_installed():
+    """With `dev` alone the site was not built, and its pins were lost."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f".[{','.join(project['optional-dependencies'])}]" == update.EVERYTHING
 
 
 def test_resolved_leaves_the_project_out():
