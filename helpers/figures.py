@@ -250,7 +250,7 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
         behind attention and behind the MLP.
 
     Example:
-        >>> len([text for text in adapter_places().texts if text.get_text().startswith("B A")])
+        >>> len([text for text in adapter_places().texts if "B A" in text.get_text()])
         4
 
     Taught in: notebooks/03_lora.ipynb
@@ -267,9 +267,10 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
     for start, end in itertools.pairwise(places):
         ax.annotate("", (end, 0), (start, 0), arrowprops=arrow)
     for name, x in BLOCK:
-        ax.text(x, 0, name, bbox=box, **text)
+        ax.text(x, 0, f"{name:^9}", bbox=box, **text)
         if name != "attention":
-            ax.text(x, 1.1, "B A" if name in ("o", "down") else "B A each", bbox=orange, **text)
+            products = "B A" if name in ("o", "down") else "B A each"
+            ax.text(x, 1.1, f"{products:^13}", bbox=orange, **text)
             curve = {**arrow, "color": "#B35900", "connectionstyle": "arc3,rad=-0.45"}
             ax.annotate("", (x - 0.1, 1.1), (x - 0.75, 0), arrowprops={**curve, "shrinkA": 0})
             ax.annotate("", (x + 0.75, 0), (x + 0.1, 1.1), arrowprops={**curve, "shrinkB": 0})

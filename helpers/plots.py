@@ -454,7 +454,8 @@ def memory_timeline(
     """Draw memory over the allocations of a training step, its parts on top of each other.
 
     Args:
-        parts: For each part's name, its GiB after each allocation; all of one length.
+        parts: For each part's name, its GiB after each allocation; all of one length. A part
+            that is never there is left out of the legend.
         phases: Where each phase begins, counted in allocations, and its name.
         ax: Where to draw; a new figure without it.
 
@@ -477,7 +478,9 @@ def memory_timeline(
     x = [max(range(i, min(i + width, n)), key=totals.__getitem__) for i in range(0, n, width)]
     colours = list(COLOURS.values())[: len(parts)]
     shown = [[values[i] for i in x] for values in parts.values()]
-    ax.stackplot(x, *shown, labels=list(parts), colors=colours, linewidth=0)
+    # matplotlib leaves out of the legend what begins with an underscore.
+    labels = [name if any(values) else f"_{name}" for name, values in parts.items()]
+    ax.stackplot(x, *shown, labels=labels, colors=colours, linewidth=0)
     for start, name in phases:
         ax.axvline(start, color="#bbbbbb", linewidth=0.8, linestyle=":", zorder=0)
         ax.annotate(
