@@ -270,5 +270,7 @@ def test_memory_timeline_stacks_its_parts():
     assert tops == [1, 3]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["activations", "weights"]
     assert [text.get_text() for text in ax.texts] == ["forward"]
+    ax = plots.memory_timeline({"adapters": [0, 0], "weights": [1, 1]})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["weights"]
     with pytest.raises(ValueError, match="of one length"):
         plots.memory_timeline({"a": [1], "b": [1, 2]})
