@@ -45,8 +45,9 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[tuple[str, str, st
 def failures(output: str) -> dict[str, list[str]]:
     """Return what failed, by check, from the output of `tools/check.py`.
 
-    A check's lines are those in which pytest names a test, or else its last ten.
+    A check's lines are those in which pytest names a test, or else its last ten, uncoloured.
     """
+    output = re.sub(r"\x1b\[\d+m", "", output)
     names = "|".join(check.CHECKS)
     body = re.split(rf"^(?:{names}) +(?:ok|FAILED)", output, maxsplit=1, flags=re.MULTILINE)[0]
     parts = re.split(rf"^== ({names})\n", body, flags=re.MULTILINE)
@@ -63,7 +64,7 @@ def report(changed: list[tuple[str, str, str]], broken: dict[str, list[str]]) ->
     """Return what was tried and what came of it, as Markdown."""
     lines = ["| package | tested | newest |", "|---|---|---|"]
     lines += [f"| {name} | {before} | {after} |" for name, before, after in changed]
-    verdict = f"**{len(broken)} checks failed.**" if broken else "**Every check passed.**"
+    verdict = f"**Checks that failed: {len(broken)}.**" if broken else "**Every check passed.**"
     lines += ["", f"{len(changed)} packages differ. {verdict}", ""]
     for name, tests in broken.items():
         lines += [f"### {name}", "", "```text", *tests, "```", ""]

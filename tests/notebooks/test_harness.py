@@ -58,6 +58,17 @@ def test_the_healthy_notebook_passes(healthy, tmp_path):
     assert f"{len(HEALTHY)} passed" in run.stdout
 
 
+def test_another_version_passes(healthy, tmp_path):
+    """With torch 2.15 the two cells that print versions failed, so nothing newer ever passed."""
+
+    def newer(cell):
+        cell.source = "print('torch 2.15.0, trl 1.16.0')"
+        cell.outputs[0].text = "torch 2.13.0+cpu, trl 1.16.0\n"
+
+    run = nbval(planted(healthy, tmp_path, 0, newer))
+    assert run.returncode == 0, run.stdout
+
+
 def wrong_value(cell):
     cell.outputs[0].text = "mean 0.1244567\n"
 

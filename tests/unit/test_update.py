@@ -21,7 +21,7 @@ All checks passed!
 == unit tests
 ....F
 === short test summary info ===
-FAILED tests/unit/test_lora.py::test_merge - AssertionError: 0.5
+FAILED tests/unit/test_lora.py::test_merge - \x1b[91mAssertionError: 0.5\x1b[0m
 1 failed, 4 passed in 2.00s
 
 == prose
@@ -125,7 +125,7 @@ def test_what_broke_leaves_the_constraints_alone(root, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "| trl | 1.16.0 | 1.17.0 |" in printed
     assert "test_lora.py::test_merge" in printed
-    assert "**2 checks failed.**" in (root / ".venv-update" / "report.md").read_text("utf-8")
+    assert "**Checks that failed: 2.**" in (root / ".venv-update" / "report.md").read_text("utf-8")
     used = {words[0] for words in fake.commands[1:]}
     assert used == {str(root / ".venv-update" / "bin" / "python")}, "never the present .venv"
 
