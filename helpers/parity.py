@@ -22,7 +22,9 @@ __all__ = ["Answer", "Difference", "Recording", "Report", "compare", "record"]
 
 N_LIKELIEST = 200  # tokens whose probability is compared at each place; the others as one
 SAME_KL = 1e-3  # nats; below it two distributions are taken as the same
-NEAR_TIE = 0.1  # nats between two tokens of which either may come out likeliest
+# Nats between two tokens of which either may come out likeliest: two steps of a BF16 number
+# between 16 and 32, where the likeliest logits lie.
+NEAR_TIE = 0.25
 N_WITHOUT = 8  # prompts that are asked with the adapter switched off, too
 ANOTHER_KL = 0.5  # nats; quantization to 4 bits stays far below it
 

@@ -1,6 +1,7 @@
 """GGUF files, servers and parity, with a tiny model and llama.cpp's real tools."""
 
 import dataclasses
+import math
 import os
 import shutil
 import signal
@@ -203,6 +204,22 @@ def test_an_end_token_that_is_missing(files, trained, tokenizer, tmp_path):
     ended = [dataclasses.replace(a, ids=a.ids[:3], ended=True) for a in trained.answers]
     report = compare(dataclasses.replace(trained, answers=tuple(ended)), files.merged_gguf)
     assert "the end token is missing or is not stopped at" in report.verdict
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(0.125, "THE SAME MODEL, but"), (0.4, "ALIKE")])
+def test_answers_that_part_at_a_near_tie_are_of_the_same_model(trained, gap, verdict):
+    """A faithful merge was called ALIKE for one answer of 40, whose tokens lay 0.125 nats apart."""
+    first, *others = trained.answers
+    half = -math.log(1 + math.exp(-gap))  # of two tokens that share all probability
+    place = {first.ids[0]: half, 7: half - gap}
+    ours = dataclasses.replace(first, likeliest=(place, *first.likeliest[1:]))
+    theirs = dataclasses.replace(ours, ids=(7, *first.ids[1:]))
+    reference, candidate = (
+        dataclasses.replace(trained, answers=(one, *others)) for one in (ours, theirs)
+    )
+    report = compare(reference, candidate)
+    assert report.n_same_answers == len(PROMPTS) - 1
+    assert report.verdict.startswith(verdict)
 
 
 def test_divergences_are_lower_bounds_and_near_the_truth():
