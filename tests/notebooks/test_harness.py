@@ -58,12 +58,24 @@ def test_the_healthy_notebook_passes(healthy, tmp_path):
     assert f"{len(HEALTHY)} passed" in run.stdout
 
 
-def test_another_version_passes(healthy, tmp_path):
-    """With torch 2.15 the two cells that print versions failed, so nothing newer ever passed."""
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        ("torch 2.13.0+cpu, trl 1.16.0", "torch 2.15.0, trl 1.16.0"),
+        ("ValueError: too long", "\x1b[1;35mValueError\x1b[0m: \x1b[35mtoo long\x1b[0m"),
+        (
+            "got an unexpected keyword argument 'a'",
+            "got an unexpected keyword argument 'a'. Did you mean 'b'?",
+        ),
+    ],
+    ids=["version", "colour", "suggestion"],
+)
+def test_what_newer_versions_print_otherwise_passes(healthy, tmp_path, stored, new):
+    """Nothing newer ever passed: two cells print torch's version, and three Python's errors."""
 
     def newer(cell):
-        cell.source = "print('torch 2.15.0, trl 1.16.0')"
-        cell.outputs[0].text = "torch 2.13.0+cpu, trl 1.16.0\n"
+        cell.source = f"print({new!r})"
+        cell.outputs[0].text = stored + "\n"
 
     run = nbval(planted(healthy, tmp_path, 0, newer))
     assert run.returncode == 0, run.stdout
