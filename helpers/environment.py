@@ -143,7 +143,10 @@ def cpu_has_bfloat16() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    listed = any(capabilities.get(name) for name in ("avx512_bf16", "bf16"))
+    # Listed is not granted: oneDNN, which multiplies matrices for torch, may be held to less, by
+    # the system or by ONEDNN_MAX_CPU_ISA. It would then emulate bfloat16, eighty times slower.
+    return listed and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def cache_folder() -> Path:
