@@ -1,6 +1,7 @@
 """A llama.cpp server beside the notebook, and what Ollama needs to serve the same model."""
 
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from helpers import llama_cpp
+from helpers import llama_cpp, processes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,7 +32,8 @@ def wait():
     os.read(0, 1)
     server.kill()
 threading.Thread(target=wait, daemon=True).start()
-os._exit(server.wait() & 0xFF)
+code = server.wait()
+os._exit(128 - code if code < 0 else code)  # as shells tell of a signal
 """
 
 
@@ -57,9 +59,14 @@ class Server:
         """Return whether the process is alive."""
         return self._process.poll() is None
 
-    def last_lines(self) -> str:
-        """Return the last lines of its log."""
-        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-5:])
+    def why_silent(self) -> str:
+        """Return how the process ended, if it has, and the last lines of its log."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)  # its connections close a moment before it has ended
+        code = self._process.returncode
+        ended = "" if code is None else f"\nllama-server {processes.how_it_ended(code)}"
+        last = "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-5:])
+        return f"{ended}\n{last}"
 
     def stop(self) -> None:
         """Stop the process; do nothing if it has ended."""
@@ -149,9 +156,9 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
         with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(said)["error"]["message"]
         raise RuntimeError(f"{url}{path} answered {error.code}: {said}") from error
-    except (urllib.error.URLError, ConnectionError) as error:
-        log = f"\n{server.last_lines()}" if isinstance(server, Server) else ""
-        raise ConnectionError(f"no server answers at {url} ({error}){log}") from error
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
+        why = server.why_silent() if isinstance(server, Server) else ""
+        raise ConnectionError(f"no server answers at {url} ({error}){why}") from error
 
 
 def modelfile(
@@ -223,9 +230,9 @@ def _wait(server: Server, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if not server.is_running():
-            raise RuntimeError(f"llama-server ended before it answered:\n{server.last_lines()}")
+            raise RuntimeError(f"llama-server ended before it answered{server.why_silent()}")
         with contextlib.suppress(ConnectionError, RuntimeError):
-            request(server, "/health")
+            request(server.url, "/health")
             return
         time.sleep(0.05)
-    raise RuntimeError(f"no answer within {timeout:.0f} s:\n{server.last_lines()}")
+    raise RuntimeError(f"no answer within {timeout:.0f} s{server.why_silent()}")
