@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.generation import evaluating
+
 if TYPE_CHECKING:
     import pandas as pd
     import torch
@@ -94,7 +96,7 @@ def score(answers: Sequence[str], references: Sequence[str]) -> Score:
         >>> score(["Strong, you are."], ["Strong, you are."])
         Score(n_answers=1, n_exact=1, chrf=100.0)
 
-    Taught in: notebooks/00_tldr.ipynb
+    Taught in: notebooks/06_deployment.ipynb
     Source: Popović 2015, chrF: character n-gram F-score for automatic MT evaluation,
         https://aclanthology.org/W15-3049/
     """
@@ -219,9 +221,6 @@ def token_losses(
             f"the text has {tokens.shape[1]} tokens: give at least 2, and at most {longest}, "
             "which is what the model reads at once"
         )
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         logits = model(tokens).logits[0, :-1].float()  # (seq - 1, vocab)
-    model.train(was_training)
     return torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="none").cpu()

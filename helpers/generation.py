@@ -1,20 +1,47 @@
-"""Ask the model: one prompt, many at once, and the same prompts before and after training.
+"""Ask the model: one prompt, or many at once.
 
 A prompt is a conversation as chat templates take it: a list of `{"role": ..., "content": ...}`.
 
 Taught in: notebooks/00_tldr.ipynb
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from peft import PeftModel
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Conversation", "ask", "ask_all", "before_and_after"]
+__all__ = ["Conversation", "ask", "ask_all", "evaluating"]
 
 Conversation = list[dict[str, str]]
+
+
+@contextlib.contextmanager
+def evaluating(model: "torch.nn.Module") -> Iterator[None]:
+    """Put a model into evaluation mode, and each of its modules back afterwards, come what may.
+
+    Args:
+        model: Any module. Some of its parts may be in training mode and others not, as in a
+            model whose frozen part stays in evaluation mode.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Dropout().train()
+        >>> with evaluating(model):
+        ...     print(model.training)
+        False
+        >>> model.training
+        True
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def ask(
@@ -80,48 +107,18 @@ def ask_all(
         )
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: it must be 1 or more")
-    answers, was_training = [], model.training
-    model.eval()
-    for start in range(0, len(prompts), batch_size):
-        encoding = tokenizer.apply_chat_template(
-            list(prompts[start : start + batch_size]),
-            add_generation_prompt=True,
-            padding=True,
-            return_dict=True,
-            return_tensors="pt",
-            tokenizer_kwargs={"padding_side": "left"},
-        ).to(model.device)
-        with torch.inference_mode():
+    answers = []
+    with evaluating(model), torch.inference_mode():
+        for start in range(0, len(prompts), batch_size):
+            encoding = tokenizer.apply_chat_template(
+                list(prompts[start : start + batch_size]),
+                add_generation_prompt=True,
+                padding=True,
+                return_dict=True,
+                return_tensors="pt",
+                tokenizer_kwargs={"padding_side": "left"},
+            ).to(model.device)
             tokens = model.generate(**encoding, max_new_tokens=max_new_tokens, do_sample=False)
-        new_tokens = tokens[:, encoding["input_ids"].shape[1] :]  # (batch, new tokens)
-        answers += tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
-    model.train(was_training)
+            new_tokens = tokens[:, encoding["input_ids"].shape[1] :]  # (batch, new tokens)
+            answers += tokenizer.batch_decode(new_tokens, skip_special_tokens=True)
     return answers
-
-
-def before_and_after(
-    model: "PeftModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    prompts: Sequence[Conversation],
-    max_new_tokens: int = 32,
-) -> tuple[list[str], list[str]]:
-    """Ask the same prompts with the adapter switched off, then on.
-
-    Args:
-        model: A model with an adapter.
-        tokenizer: Its tokenizer, with a chat template.
-        prompts: The conversations up to the answer.
-        max_new_tokens: Where answers that do not end are cut.
-
-    Returns:
-        The answers of the base model, and those of the tuned one.
-
-    Raises:
-        ValueError: The tokenizer has no chat template.
-
-    Taught in: notebooks/00_tldr.ipynb
-    """
-    with model.disable_adapter():
-        before = ask_all(model, tokenizer, prompts=prompts, max_new_tokens=max_new_tokens)
-    return before, ask_all(model, tokenizer, prompts=prompts, max_new_tokens=max_new_tokens)

@@ -1,7 +1,6 @@
 """GGUF files, servers and parity, with a tiny model and llama.cpp's real tools."""
 
 import dataclasses
-import math
 import os
 import shutil
 import signal
@@ -204,48 +203,6 @@ def test_an_end_token_that_is_missing(files, trained, tokenizer, tmp_path):
     ended = [dataclasses.replace(a, ids=a.ids[:3], ended=True) for a in trained.answers]
     report = compare(dataclasses.replace(trained, answers=tuple(ended)), files.merged_gguf)
     assert "the end token is missing or is not stopped at" in report.verdict
-
-
-@pytest.mark.parametrize(("gap", "verdict"), [(0.125, "THE SAME MODEL, but"), (0.4, "ALIKE")])
-def test_answers_that_part_at_a_near_tie_are_of_the_same_model(trained, gap, verdict):
-    """A faithful merge was called ALIKE for one answer of 40, whose tokens lay 0.125 nats apart."""
-    first, *others = trained.answers
-    half = -math.log(1 + math.exp(-gap))  # of two tokens that share all probability
-    place = {first.ids[0]: half, 7: half - gap}
-    ours = dataclasses.replace(first, likeliest=(place, *first.likeliest[1:]))
-    theirs = dataclasses.replace(ours, ids=(7, *first.ids[1:]))
-    reference, candidate = (
-        dataclasses.replace(trained, answers=(one, *others)) for one in (ours, theirs)
-    )
-    report = compare(reference, candidate)
-    assert report.n_same_answers == len(PROMPTS) - 1
-    assert report.verdict.startswith(verdict)
-
-
-def test_divergences_are_lower_bounds_and_near_the_truth():
-    torch.manual_seed(0)
-    logits = 4 * torch.randn(3, 1000)
-    for noise in (0.0, 0.1, 1.0, 10.0):
-        p = logits.log_softmax(-1)
-        q = (logits + noise * torch.randn(3, 1000)).log_softmax(-1)
-        true = (p.exp() * (p - q)).sum(-1)
-        for row in range(3):
-            sides = [x[row].topk(parity.N_LIKELIEST) for x in (p, q)]
-            tops = [dict(zip(i.tolist(), v.tolist(), strict=True)) for v, i in sides]
-            found = parity._divergence(*tops)
-            assert found <= true[row] + 1e-5
-            assert found >= 0.5 * true[row] - 1e-5
-
-
-def test_what_is_no_side_is_refused(trained):
-    with pytest.raises(ValueError, match="is no side: give"):
-        compare(trained, "model.bin")
-    with pytest.raises(ValueError, match="no prompts"):
-        parity.compare(trained, trained, [])
-    with pytest.raises(ValueError, match="a recording of 6 prompts, and 2 here"):
-        parity.compare(trained, trained, PROMPTS[:2])
-    with pytest.raises(ConnectionError, match="no server answers at http"):
-        compare(trained, "http://127.0.0.1:9")
 
 
 # Files ------------------------------------------------------------------------------------------
