@@ -20,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.rows import read
+from helpers.rows import scan
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -308,8 +308,6 @@ def generate(
     Example:
         >>> print(generate(1, seed=5)[0].yoda)
         Built my house in the village, Peter had not.
-
-    Taught in: notebooks/00_tldr.ipynb
     """
     grammar = _Grammar(random.Random(seed), new_words=new_words)
     seen, found = set(exclude), []
@@ -404,7 +402,7 @@ def load(
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: See `rows.read`; also a missing column, an empty
-            or non-text cell. The message names file, line and column.
+            or non-text cell. The message names file, row and column.
 
     Example:
         >>> {name: len(split) for name, split in load().items()}
@@ -428,9 +426,12 @@ def load(
     splits = DatasetDict()
     for name, path in files.items():
         checked = []
-        for number, row in read(path):
-            _check_row(row, columns, f"{path}, line {number}")
-            checked.append({columns.get(key, key): value for key, value in row.items()})
+        for row in scan(path):
+            where = f"{path}, {row.place}"
+            if row.problem:
+                raise ValueError(f"{where}: {row.problem}")
+            _check_row(row.value, columns, where)
+            checked.append({columns.get(key, key): value for key, value in row.value.items()})
         if not checked:
             raise ValueError(f"{path} holds no rows")
         splits[name] = Dataset.from_list(checked)

@@ -67,7 +67,7 @@ def check_data(
 def _scanned(source: Any, name: str) -> Iterator[tuple[str, Row]]:
     if isinstance(source, str | Path):
         for row in scan(source):
-            yield f"{Path(source).name}, line {row.number}", row
+            yield f"{Path(source).name}, {row.place}", row
         return
     for number, value in enumerate(source):
         yield f"{name}[{number}]", Row(number, value)
