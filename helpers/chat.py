@@ -19,8 +19,10 @@ __all__ = [
     "Template",
     "Token",
     "TokenView",
+    "collate",
     "encode",
     "first_batch",
+    "first_rows",
     "is_conversation",
     "n_common",
     "show",
@@ -307,7 +309,17 @@ def show_batch(trainer: "Trainer") -> BatchView:
 
 def first_batch(trainer: "Trainer") -> dict[str, Any]:
     """Return the first rows of a trainer's data as its collator makes them a batch, on the CPU."""
-    rows = itertools.islice(iter(trainer.train_dataset), trainer.args.per_device_train_batch_size)
+    return collate(trainer, first_rows(trainer))
+
+
+def first_rows(trainer: "Trainer") -> list[Mapping[str, Any]]:
+    """Return the first rows of a trainer's data, at most a batch of them; it may be a stream."""
+    size = trainer.args.per_device_train_batch_size
+    return list(itertools.islice(trainer.train_dataset, size))
+
+
+def collate(trainer: "Trainer", rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return rows as a trainer's collator makes them a batch, on the CPU."""
     return dict(
         trainer.data_collator([{k: row[k] for k in MODEL_COLUMNS if k in row} for row in rows])
     )

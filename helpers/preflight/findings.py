@@ -1,6 +1,6 @@
 """What a check reports: findings, and the kinds that there are.
 
-Taught in: notebooks/04_formatting.ipynb
+Taught in: notebooks/99_troubleshooting.ipynb
 """
 
 import collections

@@ -4,12 +4,13 @@ import contextlib
 import math
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from helpers.chat import IGNORED, first_batch, template
+from helpers.chat import IGNORED, collate, first_rows, template
 from helpers.preflight.findings import KINDS, Tally
 from helpers.preflight.sequences import Sequences
+from helpers.preflight.streams import evaluation_sets, lengths
 from helpers.training import learned_tokens_loss
 
 if TYPE_CHECKING:
@@ -25,14 +26,15 @@ LORA_RATES, FULL_RATES = (5e-5, 5e-3), (1e-7, 5e-4)  # outside of them, a learni
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     """Look at everything about a trainer but its rows, and add what is wrong to a tally."""
-    batch = first_batch(trainer) if len(_rows_of(trainer)) else None
     for look in (_tokenizer, _adapter, _number_types, _rate, _settings, _saving):
         look(trainer, tally)
     _new_tokens(trainer, sequences, tally)
     _evaluation(trainer, tally)
-    if batch is None:
+    rows = first_rows(trainer)
+    if not rows:
         return
-    _collator(trainer, batch, tally)
+    batch = collate(trainer, rows)
+    _collator(trainer, rows, batch, tally)
     if sequences.max_id < _n_embeddings(trainer.model):
         _first_step(trainer, batch, tally)
     else:  # a forward pass would fail, and leave a GPU unusable
@@ -40,12 +42,6 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
             "embeddings-too-few",
             f"token {sequences.max_id:,}, {_n_embeddings(trainer.model):,} embeddings",
         )
-
-
-def _rows_of(trainer: "Trainer") -> Any:
-    """Return the rows that a trainer trains on; a stream counts as not empty."""
-    rows = trainer.train_dataset
-    return rows if hasattr(rows, "__len__") else [None]
 
 
 def _n_embeddings(model: Any) -> int:
@@ -188,14 +184,17 @@ def _is_mean(weight: "torch.Tensor", token_id: int) -> bool:
 
 def _evaluation(trainer: "Trainer", tally: Tally) -> None:
     """Add up the logits that an evaluation with metrics keeps."""
-    rows, args = trainer.eval_dataset, trainer.args
-    if not rows or trainer.compute_metrics is None or isinstance(rows, dict):
+    args = trainer.args
+    if trainer.compute_metrics is None:
         return
-    longest = max(map(len, rows["input_ids"]))
     kept = args.per_device_eval_batch_size * (args.eval_accumulation_steps or math.inf)
     if trainer.preprocess_logits_for_metrics is not None:
         kept = args.per_device_eval_batch_size
-    needed = 4 * min(len(rows), kept) * longest * trainer.model.config.get_text_config().vocab_size
+    positions = 0  # of the set that keeps most: each is evaluated by itself
+    for rows in evaluation_sets(trainer).values():
+        found = lengths(rows)
+        positions = max(positions, min(len(found), kept) * max(found, default=0))
+    needed = 4 * positions * trainer.model.config.get_text_config().vocab_size
     if needed > 0.5 * (there := _memory_bytes(args.device)):
         tally.state("eval-memory", f"{needed / 1e9:.0f} GB of {there / 1e9:.0f} GB")
 
@@ -208,7 +207,9 @@ def _memory_bytes(device: "torch.device") -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _collator(trainer: "Trainer", batch: dict[str, Any], tally: Tally) -> None:
+def _collator(
+    trainer: "Trainer", rows: list[Mapping[str, Any]], batch: dict[str, Any], tally: Tally
+) -> None:
     """Compare the batch with the rows that went into it."""
     mask = batch.get("attention_mask")
     if mask is None or "labels" not in batch:
@@ -217,8 +218,9 @@ def _collator(trainer: "Trainer", batch: dict[str, Any], tally: Tally) -> None:
         tally.state("padding-side", f"{int((mask[:, 0] == 0).sum())} rows of the first batch")
     parts = template(trainer.processing_class)
     ends = {trainer.processing_class.eos_token_id, parts.end_of_turn_id if parts else None} - {None}
-    for number, keep in enumerate(mask.bool()):
-        row = trainer.train_dataset[number]
+    if len(mask) != len(rows):  # a collator that puts several rows into one
+        return
+    for number, (row, keep) in enumerate(zip(rows, mask.bool(), strict=True)):
         wanted = list(row.get("labels", row["input_ids"]))
         got = batch["labels"][number][keep].tolist()
         pairs = list(zip(wanted, got, strict=True)) if len(wanted) == len(got) else []

@@ -1,27 +1,26 @@
 """The check of a trainer: its rows, its settings, and its first batch."""
 
 import contextlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from helpers.preflight import conversations, setup
 from helpers.preflight.findings import KINDS, Findings, Tally
 from helpers.preflight.sequences import Seen, Sequences
+from helpers.preflight.streams import evaluation_sets, looked_at
 
 if TYPE_CHECKING:
     from transformers import Trainer
 
 __all__ = ["check"]
 
-N_OF_STREAM = 10_000  # rows of a streamed data set that are looked at
-
 
 def check(trainer: "Trainer") -> Findings:
     """Look for what would go wrong without an error, in everything that a trainer holds.
 
     It reads the tokenized rows, the first batch, the tokenizer, the model, the adapter and the
-    settings, and computes the loss and the gradients of one batch. Nothing is changed.
+    settings, and computes the loss and the gradients of one batch. Nothing is changed. Of a stream
+    it reads the first 10,000 rows, and cannot see those that trl dropped: `check_data` finds them.
 
     Args:
         trainer: Before `train()`: an `SFTTrainer`, or a `Trainer` of a causal language model.
@@ -43,8 +42,7 @@ def check(trainer: "Trainer") -> Findings:
     tally, of_evaluation = Tally(), Tally()
     with contextlib.closing(Seen()) as seen:
         sequences = _look_at_rows(trainer, trainer.train_dataset, "train_dataset", tally, seen)
-        sets = trainer.eval_dataset or {}
-        for name, rows in (sets if isinstance(sets, dict) else {"eval_dataset": sets}).items():
+        for name, rows in evaluation_sets(trainer).items():
             _look_at_rows(trainer, rows, name, of_evaluation, seen, is_evaluation=True)
     _dropped(trainer, tally)
     setup.examine(trainer, sequences, tally)
@@ -69,10 +67,8 @@ def _look_at_rows(
         seen=seen,
         is_evaluation=is_evaluation,
     )
-    if not hasattr(rows, "__len__"):
-        rows = itertools.islice(iter(rows), N_OF_STREAM)
     is_packed = getattr(args, "packing", False)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(looked_at(rows)):
         place = f"{name}[{number}]"
         tally.n_rows += 1
         found = conversations.problems(row)

@@ -34,13 +34,25 @@ def messages(pairs):
     return [{"messages": pair["prompt"] + pair["completion"]} for pair in pairs]
 
 
+def data_set(rows, *, streamed):
+    """Return a data set of a list of rows, or a dict of data sets of a dict of lists."""
+    from datasets import Dataset
+
+    if isinstance(rows, dict):
+        return {name: data_set(part, streamed=streamed) for name, part in rows.items()}
+    whole = Dataset.from_list(rows)
+    return whole.to_iterable_dataset() if streamed else whole
+
+
 @pytest.fixture
 def build(tokenizer, tiny_model, tmp_path):
-    """Return a function that builds a healthy trainer, or one with something changed in it."""
+    """Return a function that builds a healthy trainer, or one with something changed in it.
+
+    With `streamed=True` no data set of it has a length or an index.
+    """
     environment.quiet()
 
     def build(rows=PAIRS, *, template="ChatML", full=False, adapter=None, collator=None, **changed):
-        from datasets import Dataset
         from peft import LoraConfig
         from trl import SFTConfig, SFTTrainer
 
@@ -50,19 +62,21 @@ def build(tokenizer, tiny_model, tmp_path):
         model = changed.pop("model", None) or copy.deepcopy(tiny_model)
         evaluation = changed.pop("evaluation", OTHERS if "prompt" in rows[0] else messages(OTHERS))
         metrics = changed.pop("compute_metrics", None)
+        streamed = changed.pop("streamed", False)
         lora = LoraConfig(**{**training.lora_settings(), **(adapter or {})})
         settings = {
             **training.sft_settings(environment.PROFILES["cpu"]),
             **({"learning_rate": 5e-5} if full else {}),
             "assistant_only_loss": "messages" in rows[0],
             "shuffle_dataset": False,
+            **({"max_steps": 2} if streamed else {}),
             **changed,
         }
         return SFTTrainer(
             model,
             args=SFTConfig(output_dir=str(tmp_path), **settings),
-            train_dataset=Dataset.from_list(rows),
-            eval_dataset=Dataset.from_list(evaluation),
+            train_dataset=data_set(rows, streamed=streamed),
+            eval_dataset=data_set(evaluation, streamed=streamed),
             processing_class=mine,
             peft_config=None if full or hasattr(model, "peft_config") else lora,
             data_collator=collator(mine) if collator else None,
@@ -416,6 +430,75 @@ def test_nothing_is_changed(build):
     assert all(torch.equal(p, before[n]) for n, p in trainer.model.state_dict().items())
 
 
+# Streams ----------------------------------------------------------------------------------------
+
+# The incident: check() asked a streamed data set for its row 0, got a column named 0 instead, and
+# ended in an AttributeError; with compute_metrics it asked a stream for its length.
+TWO_SETS = {"first": OTHERS[:4], "second": OTHERS[4:]}
+
+
+@pytest.mark.parametrize("evaluation", [OTHERS, TWO_SETS], ids=["one set", "two sets"])
+@pytest.mark.parametrize("changed", [{}, {"packing": True}, {"shuffle_dataset": True}], ids=str)
+def test_nothing_is_found_in_a_healthy_stream(build, changed, evaluation):
+    """The check of a streamed data set ended in a traceback instead of its findings."""
+    trainer = build(
+        streamed=True, evaluation=evaluation, compute_metrics=lambda prediction: {}, **changed
+    )
+    assert not hasattr(trainer.train_dataset, "__len__")
+    assert preflight.check(trainer).codes == []
+    assert preflight.check(trainer).codes == [], "the first check used the stream up"
+
+
+def test_what_is_planted_in_a_stream_is_found(build):
+    """A check that survives a stream must look at its rows, not skip them."""
+    found = preflight.check(build(with_row(completion=said("")), streamed=True))
+    assert [(f.code, f.where) for f in found] == [("empty-turn", "train_dataset[30]: assistant")]
+    evaluation = {**TWO_SETS, "third": [PAIRS[5]]}
+    found = preflight.check(build(streamed=True, evaluation=evaluation))
+    assert [f.code for f in found] == ["train-test-overlap"]
+    assert found[0].where.startswith("third[0]")
+
+
+def test_a_batch_of_a_stream_is_compared_with_its_rows(build):
+    """The comparison of the first batch with its rows is what crashed on a stream."""
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    def that_masks_the_end(tokenizer):
+        collate = DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id)
+
+        def masking(rows):
+            batch = collate(rows)
+            batch["labels"][batch["input_ids"] == tokenizer.eos_token_id] = chat.IGNORED
+            return batch
+
+        return masking
+
+    trainer = build(streamed=True, collator=that_masks_the_end)
+    assert preflight.check(trainer).codes == ["pad-is-eos"]
+
+
+def test_a_stream_without_rows(build):
+    trainer = build(streamed=True)
+    trainer.train_dataset = trainer.train_dataset.take(0)
+    assert preflight.check(trainer).codes == []
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_evaluation_of_several_sets_that_needs_too_much_memory(build, monkeypatch, streamed):
+    """Several sets were taken for none, and a stream for one of known length."""
+    from helpers.preflight import setup
+
+    trainer = build(streamed=streamed, evaluation=TWO_SETS, compute_metrics=lambda prediction: {})
+    rows = [row for part in trainer.eval_dataset.values() for row in part]
+    longest = max(len(row["input_ids"]) for row in rows)
+    vocabulary = trainer.model.config.vocab_size
+    least = 4 * 4 * longest * vocabulary  # float32 logits of the four rows of the larger set
+    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 2 * least - 2)
+    assert preflight.check(trainer).codes == ["eval-memory"]
+    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 2 * least)
+    assert preflight.check(trainer).codes == []
+
+
 # Rows before there is a trainer -----------------------------------------------------------------
 
 
@@ -516,7 +599,7 @@ GOOD = [json.dumps(pair) for pair in PAIRS[:3]]
     [
         ("x.jsonl", "\n".join([*GOOD, '{"prompt": ']), "x.jsonl, line 4: broken JSON at column 12"),
         ("x.jsonl", "\n".join([*GOOD, "[1]"]), "x.jsonl, line 4: expected an object"),
-        ("x.json", "[" + ",\n".join(GOOD) + ', {"a" 1}]', "x.json, line 4: broken JSON"),
+        ("x.json", "[" + ",\n".join(GOOD) + ', {"a" 1}]', "x.json, item 4: broken JSON"),
         ("x.json", '{"a": 1}', "x.json, line 1: expected an array"),
         ("x.csv", "prompt,completion\na,b\nc,d,e\n", "x.csv, line 3: 3 cells for 2 columns"),
         ("x.jsonl", b'{"text": "good"}\n{"text": "caf\xe9"}', "x.jsonl, line 2: not UTF-8 after"),
