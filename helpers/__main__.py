@@ -1,5 +1,7 @@
 """The command line of the companion library: doctor, fetch, preflight, plan."""
 
+from __future__ import annotations  # so that an old Python gets as far as being told so
+
 import argparse
 import dataclasses
 import json
@@ -16,6 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
         0 if all is well; 1 if something is missing, went wrong, would go wrong in training, or does
         not fit; 2 if the command could not do its work.
     """
+    if sys.version_info < (3, 11):  # noqa: UP036 - a clone runs in whatever Python there is
+        found = ".".join(map(str, sys.version_info[:3]))
+        print(f"The course needs Python 3.11 to 3.13. This is {found}.", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="show what this machine can do and what is missing on it")

@@ -1,30 +1,39 @@
-"""What this machine can do, what is missing on it, and the command that mends it.
+"""What this machine can do, what is missing on it, and the command that fixes it.
 
-Run it with `python -m helpers doctor`.
+Run it with `python -m helpers doctor`. It needs nothing but Python, because it is what people run
+where nothing is installed yet.
 """
 
 import contextlib
 import dataclasses
 import importlib.metadata
+import importlib.util
 import os
+import re
 import shutil
 import sys
+from pathlib import Path
 
 from helpers.environment import GIB, PROJECT, cache_folder, cpu_has_bfloat16, profile
 from helpers.models import EMBEDDED, is_fetched
 
-__all__ = ["Check", "examine"]
+__all__ = ["Check", "examine", "minimums"]
+
+ROOT = Path(__file__).resolve().parent.parent  # the clone, or where pip installed the course
+INSTALL = "make run; or pip install -r requirements.txt && pip install --no-deps -e ."
+ELSEWHERE = "make doctor, because the course is installed in .venv and this is another Python"
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One row of the table: what was looked at, what was found, and what mends it.
+    """One row of the table: what was looked at, what was found, and what fixes it.
 
     Attributes:
         name: What was looked at.
         found: What was found.
         ok: Whether the course runs with it.
-        mend: The command or step that mends it; empty where nothing is wrong.
+        mend: The command or step that fixes it; empty where nothing is wrong, or where installing
+            the course fixes it.
     """
 
     name: str
@@ -37,8 +46,8 @@ def examine() -> list[Check]:
     """Check what this machine can do and what the course lacks on it.
 
     Returns:
-        One row for Python, each required package, the profile, the processor, the GPU, memory,
-        disk and the embedded model.
+        One row for Python, the course, each required package, the profile, the processor, the
+        GPU, memory, disk and the embedded model. Profile, processor and GPU need torch.
 
     Example:
         >>> examine()[0].name
@@ -48,9 +57,8 @@ def examine() -> list[Check]:
     rows = [
         _check("Python", version, (3, 11) <= sys.version_info < (3, 14), "install 3.11 to 3.13")
     ]
-    packages = _check_packages()
-    rows += packages
-    if not any(row.name == "torch" and row.found == "missing" for row in packages):
+    rows += _check_packages()
+    if importlib.util.find_spec("torch"):
         rows += _check_processors()
     return rows + _check_room()
 
@@ -60,20 +68,53 @@ def _check(name: str, found: str, ok: bool, mend: str) -> Check:
 
 
 def _check_packages() -> list[Check]:
-    from packaging.requirements import Requirement
-
-    rows = []
-    for line in importlib.metadata.requires(PROJECT) or []:
-        requirement = Requirement(line)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
+    in_clone = ROOT / "requirements.txt"
+    # pip leaves a record in a clone that it installs, which any Python started there would find.
+    folders = [f for f in sys.path if not (in_clone.exists() and Path(f).resolve() == ROOT)]
+    course = next(iter(importlib.metadata.distributions(name=PROJECT, path=folders)), None)
+    if course:
+        lines, rows = course.requires or [], [Check("the course", "installed", True)]
+    else:
+        lines = in_clone.read_text("utf-8").splitlines() if in_clone.exists() else []
+        mend = ELSEWHERE if (ROOT / ".venv" / ".installed").exists() else INSTALL
+        rows = [Check("the course", "not installed", False, mend)]
+    for name, minimum in minimums(lines).items():
         try:
-            found = importlib.metadata.version(requirement.name)
-            ok = requirement.specifier.contains(found, prereleases=True)
+            found = importlib.metadata.version(name)
+            ok = _numbers(found) >= _numbers(minimum)
         except importlib.metadata.PackageNotFoundError:
             found, ok = "missing", False
-        rows.append(_check(requirement.name, found, ok, f'pip install "{requirement}"'))
+        mend = f'pip install "{name}>={minimum}"' if course else ""
+        rows.append(_check(name, found, ok, mend))
     return rows
+
+
+def minimums(lines: list[str]) -> dict[str, str]:
+    """Read requirements as the course writes them: a name and the lowest version.
+
+    The package `packaging` reads all that there can be; a bare Python does not have it.
+
+    Args:
+        lines: Of requirements.txt, or from an installed course, whose extras are left out.
+
+    Returns:
+        The lowest version of each package.
+
+    Example:
+        >>> minimums(["# comment", "torch>=2.8", 'ruff>=0.14; extra == "dev"'])
+        {'torch': '2.8'}
+    """
+    matches = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", line.strip()) for line in lines)
+    return {match[1]: match[2] for match in matches if match}
+
+
+def _numbers(version: str) -> list[int]:
+    """Return the numbers of a version before its suffix, without the zeros at their end."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    numbers = [int(number) for number in release[0].split(".")] if release else []
+    while numbers and numbers[-1] == 0:
+        del numbers[-1]
+    return numbers
 
 
 def _check_processors() -> list[Check]:
