@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lab site labtest notebooks flashcards bench measure doctor data images links update clean
+.PHONY: help run test test-fast lab site labtest notebooks flashcards bench measure doctor data images links wheel update clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -62,6 +62,10 @@ images: $(STAMP) ## write the pictures of the Markdown pages
 
 links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
 	$(BIN)/python tools/links.py $(REPO)
+
+wheel: $(STAMP) ## build the library as one file for Colab, in dist
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 update: $(STAMP) ## try the newest versions beside .venv, run every check, report what broke
 	@$(BIN)/python tools/update.py

@@ -44,7 +44,6 @@ def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
         page = site_pages.notebook_page(
             notebook,
             name=path.name,
-            repository=links.repository(),
             mend=lambda text, where=where: _mend(text, page=where),
         )
         nbformat.write(page, source / where)

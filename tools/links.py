@@ -1,6 +1,6 @@
-"""Write the repository's address into badges and install cells.
+"""Write the repository's address and the course's version into badges and install cells.
 
-`pyproject.toml` holds the address; everything else is generated from it.
+`pyproject.toml` holds both; everything else is generated from it.
 usage: python tools/links.py [owner/name]
 """
 
@@ -12,40 +12,66 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
+PLACEHOLDER = "your_name/fine-tuning-on-one-gpu"  # until the course is published
 REPOSITORY = re.compile(r'(?<=Repository = "https://github\.com/)[^"]+')
-README = re.compile(  # in the badges, and where the course is cited
-    r"(?<=colab\.research\.google\.com/github/)[^/]+/[^/]+(?=/)"
-    r"|(?<={https://github\.com/)[^/}]+/[^/}]+(?=})"
-)
+COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^)]+?/notebooks/")
+CITATION = re.compile(r"(?<={https://github\.com/)[^}]+")
 
-BADGE = (
-    "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-    "(https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook})"
-)
+BADGE = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})"
 INSTALL = """\
 # On Colab this installs the course and leaves torch and numpy alone; elsewhere it does nothing.
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet git+https://github.com/{repository}
     import importlib.metadata
+    import os
+    from glob import glob
 
+    # Your own wheel comes first (Appendix A), from this session's files or from your Drive.
+    wheels = glob("fine_tuning_*.whl") or glob("drive/MyDrive/fine-tuning-on-one-gpu/*.whl")
+    if wheels:
+        course = max(wheels, key=os.path.getmtime)
+    else:
+        {otherwise}
+    %pip install --quiet {{course}}
     import pyarrow
 
     if pyarrow.__version__ != importlib.metadata.version("pyarrow"):
         sys.exit("pyarrow was upgraded: choose Runtime > Restart session, then run all cells")"""
+PUBLISHED = 'course = "git+https://github.com/{repository}@v{version}"'
+UNPUBLISHED = (
+    'sys.exit("The course is not on GitHub yet, and no wheel of it is here: see Appendix A")'
+)
+
+
+def _project(root: Path) -> dict:
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def repository(root: Path = ROOT) -> str:
     """Return `owner/name` as `pyproject.toml` has it."""
-    urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
-    return urls["Repository"].removeprefix("https://github.com/")
+    return _project(root)["urls"]["Repository"].removeprefix("https://github.com/")
 
 
-def generated(tag: str, notebook: str, repository: str) -> str:
+def version(root: Path = ROOT) -> str:
+    """Return the version as `pyproject.toml` has it; the release's tag is `v` and the version."""
+    return _project(root)["version"]
+
+
+def colab(root: Path = ROOT) -> str:
+    """Return the address below which Colab opens the notebooks of this version's release."""
+    released = f"{repository(root)}/blob/v{version(root)}"
+    return f"https://colab.research.google.com/github/{released}/notebooks/"
+
+
+def generated(tag: str, notebook: str, root: Path = ROOT) -> str:
     """Return the source of a notebook's cell tagged `badge` or `install`."""
-    template = {"badge": BADGE, "install": INSTALL}[tag]
-    return template.format(repository=repository, notebook=notebook)
+    if tag == "badge":
+        return BADGE.format(address=colab(root) + notebook)
+    otherwise = UNPUBLISHED if repository(root) == PLACEHOLDER else PUBLISHED
+    return INSTALL.format(
+        otherwise=otherwise.format(repository=repository(root), version=version(root))
+    )
 
 
 def rewrite(root: Path, new: str) -> list[Path]:
@@ -57,21 +83,22 @@ def rewrite(root: Path, new: str) -> list[Path]:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise ValueError(f"{new!r} is not of the form owner/name")
     changed = []
-    for path, pattern in ((root / "pyproject.toml", REPOSITORY), (root / "README.md", README)):
-        old = path.read_text("utf-8")
-        text = pattern.sub(new, old)
-        if text != old:
+
+    def write(path: Path, text: str) -> None:
+        if text != path.read_text("utf-8"):
             path.write_text(text, "utf-8")
             changed.append(path)
+
+    project, readme = root / "pyproject.toml", root / "README.md"
+    write(project, REPOSITORY.sub(new, project.read_text("utf-8")))
+    text = COLAB.sub(colab(root), readme.read_text("utf-8"))
+    write(readme, CITATION.sub(new, text))
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        old = nbformat.writes(notebook)
         for cell in notebook.cells:
             for tag in {"badge", "install"} & set(cell.metadata.get("tags", [])):
-                cell.source = generated(tag, path.name, new)
-        if nbformat.writes(notebook) != old:
-            nbformat.write(notebook, path)
-            changed.append(path)
+                cell.source = generated(tag, path.name, root)
+        write(path, nbformat.writes(notebook) + "\n")
     return changed
 
 

@@ -15,7 +15,6 @@ CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
 BESIDE = re.compile(r"\]\((\w+)\.ipynb(?=[)#])")
 STORED_LINK = re.compile(r"""(?<=href=["'])([\w/.]+)\.ipynb(?=["'#])""")
 TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
-COLAB = "https://colab.research.google.com/github/{repository}/blob/main/notebooks/{notebook}"
 BUTTONS = """\
 <p class="course-buttons"><a href="{colab}">Open in Colab</a>
 <a href="../_sources/notebooks/{notebook}" download>Download this notebook</a></p>"""
@@ -81,13 +80,12 @@ def without_badges(text: str) -> str:
     return BADGE.sub(r'[Open in Colab](\2){title="\1"}', text)
 
 
-def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str], str]):
+def notebook_page(notebook, *, name: str, mend: Callable[[str], str]):
     """Return a copy of a notebook as the site shows it.
 
     Args:
         notebook: An executed notebook.
         name: Its file name.
-        repository: `owner/name`, for the Colab button.
         mend: Rewrites the links of a Markdown cell.
 
     Returns:
@@ -95,11 +93,11 @@ def notebook_page(notebook, *, name: str, repository: str, mend: Callable[[str],
         alt text where it has none. Links in stored outputs name pages.
     """
     page = copy.deepcopy(notebook)
-    colab = COLAB.format(repository=repository, notebook=name)
     previous, kept = None, []
     for cell in page.cells:
         if "badge" in cell.metadata.get("tags", []):
-            cell.source = BUTTONS.format(colab=html.escape(colab), notebook=html.escape(name))
+            colab = html.escape(BADGE.fullmatch(cell.source)[2])
+            cell.source = BUTTONS.format(colab=colab, notebook=html.escape(name))
         elif cell.cell_type == "markdown":
             if previous is not None and (caption := CAPTION.match(cell.source)):
                 previous.metadata["mystnb"] = {

@@ -110,7 +110,7 @@ def generated_problems(path: Path, cells) -> list[str]:
     found = []
     for tag in ("badge", "install"):
         tagged = [cell.source for cell in cells if tag in tags(cell)]
-        if tagged != [links.generated(tag, path.name, links.repository())]:
+        if tagged != [links.generated(tag, path.name)]:
             found.append(f"the {tag} cell is not as generated: run `make links`")
     return found
 
@@ -127,9 +127,9 @@ def test_there_are_notebooks():
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *NOTEBOOKS], ids=lambda path: path.name)
-def test_badges_name_the_repository_of_pyproject(path):
-    named = set(links.README.findall(path.read_text("utf-8")))
-    assert named == {links.repository()}, "run `make links`"
+def test_badges_open_the_release_that_pyproject_names(path):
+    opened = set(links.COLAB.findall(path.read_text("utf-8")))
+    assert opened == {links.colab()}, "run `make links`"
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*.md")), ids=lambda path: path.name)

@@ -27,6 +27,10 @@ SCHEMAS = {
     GITHUB / "dependabot.yml": "dependabot",
 }
 PIN = re.compile(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+PERMISSIONS = {  # of the workflows that do more than read the repository
+    "release.yml": {"contents": "write"},
+    "pages.yml": {"contents": "read", "pages": "write", "id-token": "write"},
+}
 
 
 def schema_problems(text: str, name: str) -> list[str]:
@@ -37,7 +41,7 @@ def schema_problems(text: str, name: str) -> list[str]:
     return [e.message for e in validator_for(schema)(schema).iter_errors(content)]
 
 
-def workflow_problems(text: str) -> list[str]:
+def workflow_problems(text: str, name: str) -> list[str]:
     """Return what no schema says is wrong with a workflow, a line each."""
     found = [
         f"not pinned to a commit with its version: {used}"
@@ -45,22 +49,27 @@ def workflow_problems(text: str) -> list[str]:
         if not PIN.match(used)
     ]
     workflow = yaml.safe_load(text)
-    if workflow.get("permissions") != {"contents": "read"}:
-        found.append("may do more than read the repository")
+    needed = PERMISSIONS.get(name, {"contents": "read"})
+    if workflow.get("permissions") != needed:
+        found.append(f"its permissions are not {needed}")
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    for name, job in workflow["jobs"].items():
+    for job_name, job in workflow["jobs"].items():
+        if "permissions" in job:
+            found.append(f"{job_name}: has permissions of its own")
+        if "continue-on-error" in yaml.safe_dump(job):
+            found.append(f"{job_name}: hides a failure")
         matrix = job.get("strategy", {}).get("matrix", {})
         for used in re.findall(r"matrix\.(\w+)", yaml.safe_dump(job)):
             if used not in matrix:
-                found.append(f"{name}: matrix.{used} is not in its matrix")
+                found.append(f"{job_name}: matrix.{used} is not in its matrix")
         for step in job["steps"]:
             for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", "")):
                 if target not in targets | {"site"}:  # whose folder comes with the site
-                    found.append(f"{name}: the Makefile has no target {target}")
+                    found.append(f"{job_name}: the Makefile has no target {target}")
             for script in re.findall(r"\bpython (\S+)", step.get("run", "")):
                 if not (ROOT / script).exists():
-                    found.append(f"{name}: there is no {script}")
+                    found.append(f"{job_name}: there is no {script}")
     return found
 
 
@@ -87,22 +96,39 @@ def test_a_planted_fault_does_not_fit(name, old, new):
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_is_well_kept(path):
-    assert workflow_problems(path.read_text("utf-8")) == []
+    assert workflow_problems(path.read_text("utf-8"), path.name) == []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "problem"),
+    ("name", "old", "new", "problem"),
     [
-        ("@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", "not pinned"),
-        ("contents: read", "contents: write", "may do more"),
-        ("matrix.python", "matrix.pyton", "test: matrix.pyton is not in its matrix"),
-        ("make test", "make tests", "the Makefile has no target tests"),
+        ("test.yml", "@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1", "@v7", "not pinned"),
+        ("test.yml", "contents: read", "contents: write", "its permissions are not"),
+        ("test.yml", "permissions:\n  contents: read\n", "", "its permissions are not"),
+        ("release.yml", "contents: write", "contents: write\n  pages: write", "its permissions"),
+        ("pages.yml", "contents: read", "contents: write", "its permissions are not"),
+        ("pages.yml", "  id-token: write", "  packages: write", "its permissions are not"),
+        (
+            "systems.yml",
+            "  fast:\n",
+            "  fast:\n    permissions: write-all\n",
+            "fast: has permissions",
+        ),
+        (
+            "systems.yml",
+            "  fast:\n",
+            "  fast:\n    continue-on-error: true\n",
+            "fast: hides a failure",
+        ),
+        ("systems.yml", "tools/check.py", "tools/checks.py", "fast: there is no tools/checks.py"),
+        ("test.yml", "matrix.python", "matrix.pyton", "test: matrix.pyton is not in its matrix"),
+        ("test.yml", "make test", "make tests", "the Makefile has no target tests"),
     ],
 )
-def test_planted_faults_in_a_workflow_are_found(old, new, problem):
-    text = (GITHUB / "workflows" / "test.yml").read_text("utf-8")
+def test_planted_faults_in_a_workflow_are_found(name, old, new, problem):
+    text = (GITHUB / "workflows" / name).read_text("utf-8")
     assert old in text
-    assert any(problem in found for found in workflow_problems(text.replace(old, new)))
+    assert any(problem in found for found in workflow_problems(text.replace(old, new), name))
 
 
 def test_every_python_that_the_course_allows_is_tested_and_no_other():

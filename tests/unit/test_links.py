@@ -1,0 +1,240 @@
+"""The address in one place, the install cell as Colab runs it, and the wheel that it may take."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import links
+import nbformat
+import pytest
+import yaml
+from IPython.core.inputtransformer2 import TransformerManager
+
+from helpers import evaluation, flashcards, yoda
+
+ROOT = Path(__file__).resolve().parents[2]
+WHEEL = "fine_tuning_on_one_gpu-{}-py3-none-any.whl"
+DRIVE = Path("drive/MyDrive/fine-tuning-on-one-gpu")
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A copy of the files that hold an address, not published yet."""
+    (tmp_path / "notebooks").mkdir()  # without the checkpoints that JupyterLab leaves there
+    notebooks = [f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")]
+    for name in ["pyproject.toml", "README.md", *notebooks]:
+        shutil.copy(ROOT / name, tmp_path / name)
+    links.rewrite(tmp_path, links.PLACEHOLDER)
+    return tmp_path
+
+
+@pytest.fixture
+def install(course, monkeypatch):
+    """Runs the install cell in an empty folder of Colab, with `pip` recorded and not called."""
+    folder = course / "content"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+
+    def run() -> list[str]:
+        calls = []
+        namespace = {}
+
+        def run_line_magic(name: str, line: str) -> None:
+            calls.append(f"{name} {line.format(**namespace)}")  # as IPython fills in the braces
+
+        shell = types.SimpleNamespace(run_line_magic=run_line_magic)
+        namespace["get_ipython"] = lambda: shell
+        cell = links.generated("install", "00_tldr.ipynb", course)
+        exec(TransformerManager().transform_cell(cell), namespace)
+        return calls
+
+    return run
+
+
+def make_wheel(folder: Path, version: str, *, modified: int) -> Path:
+    """Write an empty file that is named as the course's wheel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / WHEEL.format(version)
+    wheel.touch()
+    os.utime(wheel, (modified, modified))
+    return wheel
+
+
+def test_links_are_rewritten_everywhere(course):
+    changed = links.rewrite(course, "someone/fork")
+    assert len(changed) == 2 + len(list((course / "notebooks").glob("*.ipynb")))
+    assert links.repository(course) == "someone/fork"
+    for path in changed:
+        assert not re.search(r"github(\.com)?/your_name", path.read_text("utf-8")), path
+    assert links.rewrite(course, "someone/fork") == []
+    with pytest.raises(ValueError, match="'fork' is not of the form owner/name"):
+        links.rewrite(course, "fork")
+
+
+def test_badges_and_install_cells_name_the_release_of_the_version(course):
+    """They named `main`, so a notebook of one day met the library of another."""
+    links.rewrite(course, "someone/fork")
+    project = course / "pyproject.toml"
+    old = f'version = "{links.version()}"'
+    project.write_text(project.read_text("utf-8").replace(old, 'version = "9.8.7"'), "utf-8")
+    assert len(links.rewrite(course, "someone/fork")) == 1 + len(os.listdir(course / "notebooks"))
+    readme = (course / "README.md").read_text("utf-8")
+    for path in (course / "notebooks").glob("*.ipynb"):
+        address = f"/github/someone/fork/blob/v9.8.7/notebooks/{path.name})"
+        assert address in readme
+        cells = nbformat.read(path, as_version=4).cells
+        badge, install = (
+            next(cell.source for cell in cells if tag in cell.metadata.get("tags", []))
+            for tag in ("badge", "install")
+        )
+        assert badge.endswith(address)
+        assert '"git+https://github.com/someone/fork@v9.8.7"' in install
+
+
+def test_only_generated_cells_change(course):
+    path = course / "notebooks" / "00_tldr.ipynb"
+    before = nbformat.read(path, as_version=4)
+    links.rewrite(course, "someone/fork")
+    after = nbformat.read(path, as_version=4)
+    changed = [new for old, new in zip(before.cells, after.cells, strict=True) if old != new]
+    assert [cell.metadata.tags for cell in changed] == [["badge"], ["install"]]
+    assert before.metadata == after.metadata
+
+
+def test_a_published_course_is_installed_from_its_release(course, install):
+    links.rewrite(course, "someone/fork")
+    address = f"git+https://github.com/someone/fork@v{links.version()}"
+    assert install() == [f"pip install --quiet {address}"]
+
+
+def test_without_an_address_or_a_wheel_the_cell_says_what_to_do(install):
+    with pytest.raises(SystemExit, match="^The course is not on GitHub yet, .+ Appendix A$"):
+        install()
+
+
+def test_a_wheel_beside_the_notebook_wins(course, install):
+    links.rewrite(course, "someone/fork")
+    make_wheel(DRIVE, "0.3.0", modified=300)
+    make_wheel(Path(), "0.10.0", modified=200)
+    make_wheel(Path(), "0.9.0", modified=100)
+    Path("flash_attn-2.8.3-py3-none-any.whl").touch()
+    assert install() == [f"pip install --quiet {WHEEL.format('0.10.0')}"]
+
+
+def test_a_wheel_in_drive_comes_before_the_address(course, install):
+    links.rewrite(course, "someone/fork")
+    make_wheel(DRIVE, "0.9.0", modified=100)
+    newest = make_wheel(DRIVE, "0.10.0", modified=200)
+    assert install() == [f"pip install --quiet {newest}"]
+
+
+def test_an_upgraded_pyarrow_asks_for_a_restart(install, monkeypatch):
+    make_wheel(Path(), "0.1.0", modified=100)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: {"pyarrow": "99.0"}[name])
+    with pytest.raises(SystemExit, match="pyarrow was upgraded: choose Runtime > Restart"):
+        install()
+
+
+def test_elsewhere_than_on_colab_nothing_happens(install, monkeypatch):
+    monkeypatch.delitem(sys.modules, "google.colab")
+    make_wheel(Path(), "0.1.0", modified=100)
+    assert install() == []
+
+
+def test_a_push_leaves_a_release_whose_badges_are_right(course, tmp_path_factory):
+    """Runs the steps of `release.yml` twice, with stand-ins for pip and for GitHub's `gh`."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text("utf-8"))
+    steps = [step["run"] for step in workflow["jobs"]["release"]["steps"] if "run" in step]
+    script = "\n".join(steps).replace("${{ github.repository }}", "someone/fork")
+
+    (course / "tools").mkdir()
+    shutil.copy(ROOT / "tools" / "links.py", course / "tools")
+    (course / ".gitignore").write_text("dist/\n", "utf-8")
+    outside = tmp_path_factory.mktemp("outside")
+    wheel = WHEEL.format(links.version())
+    stand_ins = {
+        "pip": f"test $1 = install || (mkdir -p dist && touch dist/{wheel})",
+        "gh": f'echo "$@" >> {outside}/calls; test $2 = create || test -e {outside}/released',
+        "python": f'exec {sys.executable} "$@"',
+    }
+    for name, code in stand_ins.items():
+        (outside / name).write_text(f"#!/bin/sh\n{code}\n", "utf-8")
+        (outside / name).chmod(0o755)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        **{"GIT_CONFIG_GLOBAL": os.devnull, "PATH": f"{outside}:{os.environ['PATH']}"},
+    }
+
+    def bash(code: str) -> str:
+        return subprocess.run(
+            ["bash", "-e", "-c", code],
+            cwd=course,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+
+    bash(
+        f"git init -q --bare -b main {outside}/remote && git init -q -b main && git add ."
+        " && git -c user.name=a -c user.email=a@b.org commit -q -m first"
+        f" && git remote add origin {outside}/remote && git push -q -u origin main"
+    )
+    bash(script)
+    pushed = bash("git fetch -q && git log --format=%an origin/main").splitlines()
+    assert pushed == ["github-actions[bot]", "a"]
+    assert links.repository(course) == "someone/fork"
+    assert bash("git status --porcelain") == ""
+    tag, head = f"v{links.version()}", bash("git rev-parse origin/main").strip()
+    create = f"release create {tag} dist/{wheel} --target {head} --title {tag} --generate-notes"
+    calls = (outside / "calls").read_text("utf-8").splitlines()
+    assert calls == [f"release view {tag}", create]
+
+    (outside / "released").touch()
+    bash(script)
+    assert bash("git fetch -q && git rev-parse origin/main").strip() == head
+    calls = (outside / "calls").read_text("utf-8").splitlines()
+    assert calls == [f"release view {tag}", create, f"release view {tag}"]
+
+
+def test_the_wheel_holds_the_library_with_its_data_and_nothing_else(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    shutil.copytree(ROOT / "helpers", source / "helpers", ignore=ignored)
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]
+    subprocess.run([*pip, *build], check=True)
+    wheel = tmp_path / WHEEL.format(links.version())
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    files = (path for path in (source / "helpers").rglob("*") if path.is_file())
+    assert held == {path.relative_to(source).as_posix() for path in files}
+
+    subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
+    code = (
+        "from helpers import evaluation, flashcards, yoda\n"
+        "print(yoda.__file__, len(yoda.rows('test')), len(evaluation.story()), end=' ')\n"
+        "print(*flashcards.decks())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,  # where no `helpers` lies
+        env={**os.environ, "PYTHONPATH": str(target)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    where, n_rows, n_letters, *decks = run.stdout.split()
+    assert Path(where) == target / "helpers" / "yoda.py"
+    assert int(n_rows) == len(yoda.rows("test"))
+    assert int(n_letters) == len(evaluation.story())
+    assert decks == list(flashcards.decks())
