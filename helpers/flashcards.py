@@ -103,7 +103,7 @@ def show(chapter: str) -> Deck:
         >>> print(str(show("03_lora")).splitlines()[0])
         24 flashcards of 3. How little is enough?
 
-    Taught in: each chapter, before its references.
+    Each chapter has it before its references.
     """
     path = FOLDER / f"{chapter}.md"
     there = sorted(file.stem for file in FOLDER.glob("*.md"))

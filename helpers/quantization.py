@@ -237,7 +237,7 @@ def dequantize(module: "torch.nn.Module") -> "torch.Tensor":
     Returns:
         The weight in float32, shape (out, in) for a linear layer.
 
-    Taught in: notebooks/02_quantization.ipynb
+    Taught in: notebooks/03_lora.ipynb
     """
     import bitsandbytes.functional as bnb
 

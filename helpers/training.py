@@ -148,8 +148,6 @@ def learned_tokens_loss(
 
     Returns:
         The loss as a scalar tensor, with the model's output if asked for.
-
-    Taught in: notebooks/00_tldr.ipynb
     """
     import torch
 
@@ -328,7 +326,7 @@ def yoda_adapter(profile: Profile | None = None) -> Path:
         ValueError: See `models.source`.
         RuntimeError: See `models.source`.
 
-    Taught in: notebooks/00_tldr.ipynb
+    Taught in: notebooks/03_lora.ipynb
     """
     profile = profile or machine_profile()
     folder = adapter_folder(profile)

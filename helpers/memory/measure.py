@@ -6,10 +6,12 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-
-import torch
+from typing import TYPE_CHECKING
 
 from helpers.memory.plan import Phase
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Measurement", "measure"]
 
@@ -49,6 +51,8 @@ class Measurement:
         Args:
             name: `load`, `forward`, `backward` or `optimizer`, as in a plan, or any other.
         """
+        import torch
+
         if self.device == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
@@ -85,12 +89,15 @@ def measure(device: str = "cuda") -> Iterator[Measurement]:
         ValueError: The device is another one, is not there, or the GPU is not empty.
 
     Example:
+        >>> import torch
         >>> with measure("cpu") as measured:
         ...     with measured.phase("load"):
         ...         weight = torch.empty(1000, 1000)
         >>> measured.allocated_bytes
         4000000
     """
+    import torch
+
     if device not in ("cuda", "cpu"):
         raise ValueError(f"device is {device!r}: choose 'cuda' or 'cpu'")
     measured = Measurement(device)
@@ -114,8 +121,10 @@ def measure(device: str = "cuda") -> Iterator[Measurement]:
     measured.process_bytes = total - free  # of all processes: the card must be ours alone
 
 
-def _read(recording: torch.profiler.profile, measured: Measurement) -> None:
+def _read(recording: "torch.profiler.profile", measured: Measurement) -> None:
     """Add up the allocations that a profiler recorded."""
+    import torch
+
     changes: list[tuple[int, int, int]] = []  # time, address, bytes
     spans: list[tuple[int, int, str]] = []  # begin, end, name
     events = list(recording.profiler.kineto_results.experimental_event_tree())

@@ -3,16 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from helpers.memory.allocator import CachingAllocator
 from helpers.memory.architectures import configuration
 from helpers.memory.cards import GIB, MIB, Card, card
-from helpers.memory.optimizers import OPTIMIZERS
-from helpers.memory.step import trace
-from helpers.memory.tracer import Event
+
+if TYPE_CHECKING:
+    from helpers.memory.tracer import Event
 
 __all__ = ["KINDS", "Moment", "Phase", "Plan", "as_text", "plan", "sweep"]
 
@@ -90,7 +88,7 @@ class Plan:
     operation: str
     module: str
     not_validated: tuple[str, ...]
-    _events: tuple[Event, ...] = dataclasses.field(repr=False, compare=False)
+    _events: "tuple[Event, ...]" = dataclasses.field(repr=False, compare=False)
     again: Callable[..., "Plan"] = dataclasses.field(repr=False, compare=False)
 
     @property
@@ -282,6 +280,11 @@ def plan(
     Raises:
         ValueError: An argument is unknown, the model is, or they are impossible together.
     """
+    import torch
+
+    from helpers.memory.optimizers import OPTIMIZERS
+    from helpers.memory.step import trace
+
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     chosen, config = card(gpu), configuration(model)
     has_bf16 = chosen.capability >= 8
@@ -359,7 +362,7 @@ def plan(
     )
 
 
-def _replay(events: list[Event]) -> tuple[tuple[Phase, ...], dict[str, int], str, str]:
+def _replay(events: "list[Event]") -> tuple[tuple[Phase, ...], dict[str, int], str, str]:
     """Return the peaks of each phase, and what there was at the highest one."""
     allocator, peaks = CachingAllocator(), {}
     live, parts, highest = {}, dict.fromkeys(KINDS, 0), 0

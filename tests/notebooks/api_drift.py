@@ -8,6 +8,7 @@ from typing import Any
 
 LIBRARIES = ("trl", "peft", "transformers", "datasets", "bitsandbytes")
 FORWARDED_TO = {
+    "AutoConfig.for_model": "transformers.models.llama.configuration_llama",
     "AutoModelForCausalLM.from_pretrained": "transformers.modeling_utils",
     "AutoModelForCausalLM.from_config": "transformers.modeling_utils",
     "AutoTokenizer.from_pretrained": "transformers.tokenization_utils_base",

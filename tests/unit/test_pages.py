@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from traitlets.config import PyFileConfigLoader
 
 from helpers import figures
 
@@ -48,10 +49,9 @@ def test_there_are_such_commands():
 
 def test_the_tunnel_is_drawn_with_what_the_server_is_told():
     words = " ".join(text.get_text() for text in figures.tunnel().texts)
-    server = (ROOT / "deploy" / "jupyter_server_config.py").read_text("utf-8")
-    (address,) = re.findall(r'ServerApp\.ip = "(.+)"', server)
-    (port,) = re.findall(r"ServerApp\.port = (\d+)", server)
-    assert f"{address}:{port}" in words
+    server = PyFileConfigLoader(str(ROOT / "deploy" / "jupyter_server_config.py")).load_config()
+    port = server.ServerApp.port
+    assert f"{server.ServerApp.ip}:{port}" in words
     assert f"localhost:{port}" in words
     assert f"-L {port}:localhost:{port} " in (ROOT / "AppendixA.md").read_text("utf-8")
 
