@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 
-from helpers import generation, yoda
+from helpers import evaluation, generation, parity, yoda
 
 PROMPTS = [yoda.prompt(s) for s in ("You are strong.", "Did the old pilot repair the big ship?")]
 
@@ -41,16 +40,28 @@ def test_asking_leaves_mode_and_padding_side_alone(tiny_model, tokenizer):
     assert tokenizer.padding_side == side
 
 
-def test_before_is_without_the_adapter_and_after_with_it(tiny_model, tokenizer):
-    before = generation.ask_all(tiny_model, tokenizer, prompts=PROMPTS, max_new_tokens=6)
-    model = get_peft_model(tiny_model, LoraConfig(r=2, target_modules=["q_proj", "down_proj"]))
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(1))
-    old, new = generation.before_and_after(model, tokenizer, prompts=PROMPTS, max_new_tokens=6)
-    assert old == before
-    assert new != before
-    assert new == generation.ask_all(model, tokenizer, prompts=PROMPTS, max_new_tokens=6)
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("ask", ["ask", "record", "token_losses"])
+def test_evaluation_mode_ends_with_an_error_too(tiny_model, tokenizer, ask, error):
+    """An interrupted cell left the model in evaluation mode: training went on without dropout."""
+
+    def fail(*arguments):
+        assert not tiny_model.training
+        raise error
+
+    tiny_model.train()
+    frozen = tiny_model.model.layers[0].eval()
+    tiny_model.model.layers[1].register_forward_hook(fail)
+    with pytest.raises(error):
+        if ask == "ask":
+            generation.ask(tiny_model, tokenizer, prompt=PROMPTS[0])
+        elif ask == "record":
+            parity.record((tiny_model, tokenizer), PROMPTS)
+        else:
+            evaluation.token_losses(tiny_model, tokenizer, text="Strong, you are.")
+    assert tiny_model.training
+    assert tiny_model.lm_head.training
+    assert not any(module.training for module in frozen.modules())  # as it was before
 
 
 def test_bad_input(tiny_model, tokenizer):
