@@ -25,7 +25,7 @@ NBVAL = [
     *(*PYTEST, *BY_FILE),
     *("-p", "strict_nbval", "--nbval", "--nbval-current-env"),
     *("--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"),
-    *("--nbval-cell-timeout", "900", "--nbval-kernel-startup-timeout", "120"),
+    *("--nbval-cell-timeout", "1800", "--nbval-kernel-startup-timeout", "120"),
 ]
 # Two at a time, in this order: what takes long comes early, and Chapters 3 and 6, which need the
 # adapter of Chapter 0, when it has long been trained.

@@ -12,7 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 OVERWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
-TIMEOUT_S = 900  # a cell
+TIMEOUT_S = 1800  # a cell
 
 
 class _Client(NotebookClient):

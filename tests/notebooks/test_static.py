@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 UNCOMPARED = {"nbval-ignore-output", "nbval-skip"}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|tmp|work|Users|content)/")
 TOKEN = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9]{20,})")
+REGISTRY = re.compile(r"https?://(?:\w+\.)?(?:pypi|npmjs)\.")  # where packages lie
 MAX_LINES, MAX_UNCOMPARED = 30, 0.10
 
 
@@ -85,6 +86,8 @@ def link_problems(path: Path, text: str) -> list[str]:
     found = []
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]+))?\)", text):
         linked = path.parent / target if target else path
+        if REGISTRY.match(target):
+            found.append(f"link to {target}: link the project's own release page")
         if target.startswith(("http:", "https:")):
             continue
         if not linked.exists():
@@ -147,6 +150,7 @@ def test_pages_link_to_what_exists(path):
         "notebooks/00_tldr.ipynb#1.-the-question",  # Jupyter keeps capitals
         "NOTES.md#no-such-heading",
         "#Working-on-it",  # GitHub does not
+        "https://" + "pypi.example/project/trl/",  # Chapter 5 linked such pages five times
     ],
 )
 def test_a_link_that_leads_nowhere_is_found(link):
