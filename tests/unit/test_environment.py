@@ -1,6 +1,8 @@
 """Profiles on machines that are not there, and what importing the library costs."""
 
+import os
 import pkgutil
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -57,6 +59,20 @@ def test_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch, has_bfloat16):
     monkeypatch.setattr(environment, "cpu_has_bfloat16", lambda: has_bfloat16)
     expected = torch.bfloat16 if has_bfloat16 else torch.float32
     assert environment.profile("cpu").dtype == expected
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="an x86 variable")
+def test_bfloat16_that_is_listed_but_not_granted():
+    """Held to AVX2, oneDNN emulates bfloat16, and the profile chose it all the same."""
+    code = "from helpers import environment; print(environment.profile('cpu').precision)"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == "float32"
 
 
 def test_unknown_profile(monkeypatch):
