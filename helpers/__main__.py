@@ -60,7 +60,7 @@ def _doctor(options: argparse.Namespace) -> int:
     rows = doctor.examine()
     width = max(len(row.name) for row in rows)
     for row in rows:
-        mark = "ok     " if row.ok else "MISSING"
+        mark = "ok     " if row.ok else "PROBLEM"
         print(f"{mark} {row.name:{width}}  {row.found}")
         if row.mend:
             print(f"{'':8}{'':{width}}  mend: {row.mend}")

@@ -20,8 +20,8 @@ from helpers.models import EMBEDDED, is_fetched
 __all__ = ["Check", "examine", "minimums"]
 
 ROOT = Path(__file__).resolve().parent.parent  # the clone, or where pip installed the course
-INSTALL = "make run; or pip install -r requirements.txt && pip install --no-deps -e ."
-ELSEWHERE = "make doctor, because the course is installed in .venv and this is another Python"
+INSTALL = "make run (or: pip install -r requirements.txt && pip install --no-deps -e .)"
+ELSEWHERE = "make doctor (the course is installed in .venv, and this is another Python)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,12 @@ def examine() -> list[Check]:
     """
     version = ".".join(map(str, sys.version_info[:3]))
     rows = [
-        _check("Python", version, (3, 11) <= sys.version_info < (3, 14), "install 3.11 to 3.13")
+        _check(
+            "Python",
+            version,
+            (3, 11) <= sys.version_info < (3, 14),
+            "install Python 3.11, 3.12 or 3.13",
+        )
     ]
     rows += _check_packages()
     if importlib.util.find_spec("torch"):
@@ -120,7 +125,7 @@ def _numbers(version: str) -> list[int]:
 def _check_processors() -> list[Check]:
     import torch
 
-    arithmetic = "multiplies bfloat16" if cpu_has_bfloat16() else "float32 only"
+    arithmetic = "fast bfloat16" if cpu_has_bfloat16() else "float32 only"
     rows = [Check("processor", f"{os.cpu_count()} cores, {arithmetic}", True)]
     try:
         mine = profile()
@@ -130,11 +135,11 @@ def _check_processors() -> list[Check]:
     if torch.cuda.is_available():
         card, count = torch.cuda.get_device_properties(0), torch.cuda.device_count()
         memory = f"{card.total_memory / GIB:.1f} GiB, capability {card.major}.{card.minor}"
-        mend = "export CUDA_VISIBLE_DEVICES=0, for trl refuses several GPUs in one process"
+        mend = "export CUDA_VISIBLE_DEVICES=0 (trl refuses several GPUs in one process)"
         rows.append(_check("GPU", f"{count} × {card.name}, {memory}", count == 1, mend))
     elif shutil.which("nvidia-smi"):
-        mend = "install a torch that fits the driver: see pytorch.org, Get Started"
-        rows.append(Check("GPU", "the driver is there, torch sees no GPU", False, mend))
+        mend = "install a build of torch that matches your driver (pytorch.org, Get Started)"
+        rows.append(Check("GPU", "the driver is installed, but torch sees no GPU", False, mend))
     else:
         rows.append(Check("GPU", "none: every chapter runs without one", True))
     return rows
@@ -157,7 +162,7 @@ def _check_room() -> list[Check]:
                 "memory",
                 f"{memory_gib:.0f} GiB",
                 memory_gib >= 5.5,
-                "close programs: it takes 6 GiB",
+                "the course needs 6 GiB: take another machine, or Colab (Appendix A)",
             )
         )
     fetched = is_fetched()

@@ -1,7 +1,7 @@
 """llama.cpp's own converter, quantizer and server: found on the machine, or compiled once.
 
-What is compiled lies in the cache, in a folder of its own for each kind of processor, because it
-runs on no older one. `helpers.llama_build` compiles it.
+Builds are kept in the cache, one folder for each kind of processor, because a build may not run on
+an older one. `helpers.llama_build` compiles them.
 """
 
 import functools
@@ -27,7 +27,7 @@ INSTRUCTIONS = re.compile(
 
 
 def tool(name: str) -> Path:
-    """Return where one of llama.cpp's tools lies.
+    """Return the path of one of llama.cpp's tools.
 
     Args:
         name: One of `PROGRAMS` or `SCRIPTS`.
@@ -43,7 +43,7 @@ def tool(name: str) -> Path:
         raise ValueError(f"unknown tool {name!r}: choose one of {', '.join(PROGRAMS + SCRIPTS)}")
     found = _find(name)
     if found is None:
-        raise FileNotFoundError(f"{name} is not there: run llama_cpp.install() first")
+        raise FileNotFoundError(f"{name} is not installed: run llama_cpp.install() first")
     return found
 
 
@@ -58,15 +58,15 @@ def is_installed() -> bool:
 
 
 def install() -> None:
-    """Make sure that llama.cpp's tools are there and run here: some minutes, once.
+    """Make sure that llama.cpp's tools are installed and run on this machine: minutes, once.
 
-    What is there is tried: a tiny quantized model is loaded and asked. Where nothing is there, or
-    it crashes, the tools are compiled for this processor; should that build crash too, for
-    the instructions that most processors have. Both are said.
+    Installed tools are tested on a tiny quantized model. Where they are missing or fail, they are
+    compiled for this processor; where such a build fails the test, a portable one replaces it. Why
+    it compiles again is printed.
 
     Raises:
         RuntimeError: No network, no C++ compiler, a full disk, the compiler failed, or even the
-            portable build crashes. The message says what to do.
+            portable build fails. The message says what to do.
 
     Taught in: notebooks/06_deployment.ipynb
     """
@@ -74,8 +74,9 @@ def install() -> None:
         return
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         raise RuntimeError(
-            "llama.cpp is compiled here, and there is no C++ compiler: install one (Debian, "
-            "Ubuntu: apt install g++; macOS: xcode-select --install), and run this again"
+            "llama.cpp has to be compiled on this machine, and there is no C++ compiler. Install "
+            "one (Debian, Ubuntu: apt install g++; macOS: xcode-select --install), and run this "
+            "again"
         )
     home = _home()
     with downloads.workplace(home.parent, llama_build.PACKAGE) as scratch:
@@ -84,17 +85,17 @@ def install() -> None:
             if is_installed():
                 if not (crash := _crash()):  # another process may have compiled it meanwhile
                     return
-                print(f"llama.cpp is there but does not run on this processor: {crash}")
+                print(f"llama.cpp is installed, but it failed a test on this machine: {crash}")
             if portable:
-                print("Compiling it again, portable: slower, and without this one's extras")
+                print("Compiling a portable build: it runs slower, but on nearly every processor")
             built = llama_build.build(home.parent, scratch, portable=portable)
             shutil.rmtree(home, ignore_errors=True)
             built.rename(home)
         if crash := _crash():
             raise RuntimeError(
-                f"llama.cpp was compiled, and even its portable build crashes: {crash}\nDelete "
-                f"{home}, and put a build that runs here on the PATH: "
-                f"{', '.join(PROGRAMS + SCRIPTS)}"
+                f"llama.cpp was compiled, but even the portable build failed: {crash}\nInstall "
+                "llama.cpp another way, so that these are on your PATH: "
+                f"{', '.join(PROGRAMS + SCRIPTS)}. Then delete {home}, which comes before the PATH"
             )
 
 
@@ -144,7 +145,7 @@ def _find(name: str) -> Path | None:
 
 
 def _crash() -> str:
-    """Load and ask a tiny quantized model. Return what went wrong; nothing where all is well."""
+    """Test the tools on a tiny quantized model. Return what went wrong, or an empty string."""
     from helpers import serving  # which imports this module
 
     with tempfile.TemporaryDirectory() as folder:

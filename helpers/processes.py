@@ -1,4 +1,4 @@
-"""Programs that are run beside Python: to their end, and what it means when they die."""
+"""Run other programs, and explain how they ended."""
 
 import signal
 import subprocess
@@ -8,15 +8,15 @@ from pathlib import Path
 __all__ = ["how_it_ended", "run"]
 
 MEANINGS = {
-    "SIGILL": "an instruction that this processor does not have, so the program was compiled for "
-    "another one. Run llama_cpp.install(): it tries the build, and compiles another if it crashes",
-    "SIGKILL": "most often the system, because memory ran out. Close other programs, or take a "
-    "smaller file or a shorter context",
-    "SIGSEGV": "a bug in the program, or a damaged file. Look at the file with gguf.inspect, and "
+    "SIGILL": "it uses an instruction this processor lacks. Run llama_cpp.install() for one that "
+    "works",
+    "SIGKILL": "usually by the system, because memory ran out. Close other programs, or use a "
+    "smaller model or a shorter context",
+    "SIGSEGV": "a bug in the program, or a damaged file. Check the file with gguf.inspect, and "
     "convert it again",
-    "SIGABRT": "the program stopped itself over what its last lines say",
-    "SIGBUS": "the file was cut short while it was read, or its disk failed. Convert it again",
-    "SIGTERM": "something asked it to end: a scheduler, a time limit, another program",
+    "SIGABRT": "the program gave up; its last lines say why",
+    "SIGBUS": "the file got shorter while it was being read, or the disk failed. Convert it again",
+    "SIGTERM": "something asked it to stop: a scheduler, a time limit, another program",
 }
 
 
@@ -47,7 +47,8 @@ def how_it_ended(code: int) -> str:
     """Say in words how a program ended.
 
     Args:
-        code: What it returned: negative, or 128 and the signal's number, where a signal ended it.
+        code: What the program returned. After a signal that is minus the signal's number
+            (Python), or 128 plus it (shells).
 
     Returns:
         The code, or the signal with what it usually means and what to do.
@@ -56,7 +57,7 @@ def how_it_ended(code: int) -> str:
         >>> how_it_ended(1)
         'ended with code 1'
         >>> how_it_ended(132)[:30]
-        'was killed by SIGILL: an instr'
+        'was killed by SIGILL: it uses '
     """
     try:
         name = signal.Signals(-code if code < 0 else code - 128).name

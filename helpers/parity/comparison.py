@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from helpers.chat import n_common
 from helpers.parity.probabilities import divergence, places
 from helpers.parity.recording import record
-from helpers.parity.verdict import is_near_tie, verdict
+from helpers.parity.verdict import is_near_tie, not_numbers, verdict
 
 if TYPE_CHECKING:
     from helpers.generation import Conversation
@@ -112,9 +112,9 @@ def compare(
     differences = tuple(
         Difference(i, n_common(a.ids, b.ids), a.text, b.text)
         for i, (a, b) in enumerate(pairs)
-        if (a.ids, a.ended) != (b.ids, b.ended)
+        if (a.ids, a.end is None) != (b.ids, b.end is None)
     )
-    divergences = [divergence(p, q) for p, q in places(pairs)]
+    divergences = [] if not_numbers(pairs) else [divergence(p, q) for p, q in places(pairs)]
     report = Report(
         n_prompts=len(prompts),
         n_same_tokens=sum(a.prompt_ids == b.prompt_ids for a, b in pairs),

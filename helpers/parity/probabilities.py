@@ -10,6 +10,7 @@ __all__ = ["Pairs", "Place", "divergence", "places", "shared_probability"]
 
 Pairs = list[tuple[Answer, Answer]]  # the reference's answers, and the candidate's
 Place = Mapping[int, float]  # log-probabilities of the likeliest tokens, by token id
+LEAST = -60.0  # nats; what is less likely, or forbidden, counts as this likely
 
 
 def places(pairs: Iterable[tuple[Answer, Answer]]) -> Iterator[tuple[Place, Place]]:
@@ -31,6 +32,7 @@ def divergence(reference: Place, candidate: Place) -> float:
     A likely token of the reference that is not among the candidate's likeliest has at most the
     probability of the last of these, or counts, with all that is left, as one token.
     """
+    candidate = {token: max(logarithm, LEAST) for token, logarithm in candidate.items()}
     least = min(candidate.values())
     each, shared = 0.0, 0.0  # sums of p log(p / q)
     rest, unshared, candidate_rest = 1.0, 1.0, 1.0

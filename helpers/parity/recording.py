@@ -1,6 +1,7 @@
 """What one side answers: a model, a GGUF file, or a server."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ class Answer:
         prompt_ids: The same as tokens.
         ids: Its answer, taking the likeliest token each time, without the end token.
         text: The same as text.
-        ended: Whether it ended by itself.
+        end: The token that ended it; None where it was cut.
         likeliest: For each place of the answer the log-probabilities (nats) of the likeliest
             tokens, by token id; nothing where the side does not tell.
     """
@@ -41,8 +42,12 @@ class Answer:
     prompt_ids: tuple[int, ...]
     ids: tuple[int, ...]
     text: str
-    ended: bool
+    end: int | None
     likeliest: tuple[Mapping[int, float], ...]
+
+    def token(self, place: int) -> int | None:
+        """Return what was taken at a place: a token of the answer, its end, or nothing."""
+        return self.ids[place] if place < len(self.ids) else self.end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +58,12 @@ class Recording:
         answers: One a prompt.
         without_adapter: Of the first prompts, with the adapter switched off; none where there is
             no adapter.
+        prompts: What was asked; empty where that was not kept.
     """
 
     answers: tuple[Answer, ...]
     without_adapter: tuple[Answer, ...] = ()
+    prompts: tuple["Conversation", ...] = ()
 
 
 def record(
@@ -75,29 +82,33 @@ def record(
         The recording, in the order of the prompts.
 
     Raises:
-        ValueError: There are no prompts, or the side is none of these.
+        ValueError: There are no prompts, the side is none of these, or a recording of others.
         ConnectionError: The server does not answer.
 
     Taught in: notebooks/06_deployment.ipynb
     """
     if not prompts:
         raise ValueError("no prompts: give some dozens that the model has not seen in training")
+    asked = tuple(list(prompt) for prompt in prompts)
     if isinstance(side, Recording):
         if len(side.answers) != len(prompts):
             raise ValueError(f"a recording of {len(side.answers)} prompts, and {len(prompts)} here")
+        if side.prompts and side.prompts != asked:
+            raise ValueError("a recording of other prompts: record the side again, with these")
         return side
     if isinstance(side, tuple) and len(side) == 2:
         answers = _of_model(*side, prompts, max_new_tokens)
         if not hasattr(side[0], "disable_adapter"):
-            return Recording(tuple(answers))
+            return Recording(tuple(answers), prompts=asked)
         with side[0].disable_adapter():
             without = _of_model(*side, prompts[:N_WITHOUT], max_new_tokens)
-        return Recording(tuple(answers), tuple(without))
+        return Recording(tuple(answers), tuple(without), asked)
     if isinstance(side, str | Path) and Path(side).suffix == ".gguf":
         with serving.serve(side) as server:
             return record(server, prompts, max_new_tokens=max_new_tokens)
     if isinstance(side, serving.Server) or str(side).startswith(("http://", "https://")):
-        return Recording(tuple(_of_server(side, prompt, max_new_tokens) for prompt in prompts))
+        answers = [_of_server(side, prompt, max_new_tokens) for prompt in prompts]
+        return Recording(tuple(answers), prompts=asked)
     raise ValueError(
         f"{side!r} is no side: give (model, tokenizer), a .gguf file, a server, or its address"
     )
@@ -129,6 +140,7 @@ def _of_model(
                 **encoding,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                num_beams=1,
                 return_dict_in_generate=True,
                 output_logits=True,
             )
@@ -147,7 +159,7 @@ def _of_model(
                     prompt_ids=tuple(encoding["input_ids"][row][mask].tolist()),
                     ids=tuple(ids),
                     text=tokenizer.decode(ids),
-                    ended=n is not None,
+                    end=None if n is None else new[row][n],
                     likeliest=tuple(places[: len(ids) + 1]),
                 )
             )
@@ -176,17 +188,23 @@ def _of_server(server: serving.Server | str, prompt: "Conversation", max_new_tok
         prompt_ids=tuple(ids),
         ids=tuple(answer["tokens"][:-1] if ended else answer["tokens"]),
         text=answer["content"],
-        ended=ended,
-        likeliest=_places(answer["tokens"], answer["completion_probabilities"]),
+        end=answer["tokens"][-1] if ended else None,
+        # left out where not even one character is whole
+        likeliest=_places(answer["tokens"], answer.get("completion_probabilities", [])),
     )
 
 
 def _places(
     tokens: Sequence[int], entries: Sequence[Mapping[str, Any]]
 ) -> tuple[Mapping[int, float], ...]:
-    """Return the probabilities at each token: the server has none for a part of a character."""
+    """Return the probabilities at each token: the server has none for a part of a character.
+
+    It has them for the last part, which completes the character, so they are matched from the end.
+    """
     places, entries = [], list(entries)
-    for token in tokens:
-        entry = entries.pop(0) if entries and entries[0]["id"] == token else {"top_logprobs": []}
-        places.append({one["id"]: one["logprob"] for one in entry["top_logprobs"]})
-    return tuple(places)
+    for token in reversed(tokens):
+        told = entries.pop()["top_logprobs"] if entries and entries[-1]["id"] == token else []
+        # JSON knows no NaN: the server writes null
+        pairs = ((one["id"], one["logprob"]) for one in told)
+        places.append({i: math.nan if logprob is None else logprob for i, logprob in pairs})
+    return tuple(reversed(places))

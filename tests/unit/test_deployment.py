@@ -185,7 +185,7 @@ def test_a_beginning_token_twice(files, trained, tmp_path):
         tokenizer__ggml__add_bos_token=True,
         tokenizer__ggml__bos_token_id=0,
     )
-    assert "one token more" in compare(trained, path).verdict
+    assert "one more token before the prompt" in compare(trained, path).verdict
 
 
 def test_another_pre_tokenizer(files, trained, tmp_path):
@@ -200,9 +200,9 @@ def test_another_pre_tokenizer(files, trained, tmp_path):
 def test_an_end_token_that_is_missing(files, trained, tokenizer, tmp_path):
     path = rewrite(files.merged_gguf, tmp_path / "e.gguf", without=("tokenizer.ggml.eos_token_id",))
     assert any("no end token" in warning for warning in gguf.inspect(path).warnings)
-    ended = [dataclasses.replace(a, ids=a.ids[:3], ended=True) for a in trained.answers]
+    ended = [dataclasses.replace(a, ids=a.ids[:3], end=a.ids[3]) for a in trained.answers]
     report = compare(dataclasses.replace(trained, answers=tuple(ended)), files.merged_gguf)
-    assert "the end token is missing or is not stopped at" in report.verdict
+    assert "its end token is missing, or is not stopped at" in report.verdict
 
 
 # Files ------------------------------------------------------------------------------------------
@@ -354,7 +354,7 @@ def test_tools_that_are_not_there(tmp_path, monkeypatch):
         llama_cpp.tool("llama-server")
     with pytest.raises(ValueError, match="unknown tool 'llama-cli'"):
         llama_cpp.tool("llama-cli")
-    with pytest.raises(RuntimeError, match=r"there is no C\+\+ compiler: install one"):
+    with pytest.raises(RuntimeError, match=r"there is no C\+\+ compiler\. Install one"):
         llama_cpp.install()
     for name in llama_cpp.PROGRAMS + llama_cpp.SCRIPTS:
         (tmp_path / name).write_text("#!/bin/sh\n")

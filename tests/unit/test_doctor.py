@@ -43,7 +43,10 @@ def run(python, clone) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize(
     ("set_up", "mend"),
-    [(False, "make run; or pip install -r requirements.txt"), (True, "make doctor, because")],
+    [
+        (False, "make run (or: pip install -r requirements.txt"),
+        (True, "make doctor (the course is"),
+    ],
     ids=["fresh clone", "installed in .venv"],
 )
 def test_a_clone_in_a_python_without_any_package(clone, tmp_path, set_up, mend):
@@ -60,7 +63,7 @@ def test_a_clone_in_a_python_without_any_package(clone, tmp_path, set_up, mend):
     assert found.returncode == 1
     lines = [line.split() for line in found.stdout.splitlines()]
     assert ["ok", "Python"] in [line[:2] for line in lines]
-    assert ["MISSING", "the", "course", "not", "installed"] in lines
+    assert ["PROBLEM", "the", "course", "not", "installed"] in lines
     assert f"mend: {mend}" in found.stdout
     missing = {line[1] for line in lines if line[-1] == "missing"}
     assert missing == {requirement.name for requirement in requirements()}
