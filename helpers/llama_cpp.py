@@ -22,7 +22,7 @@ __all__ = ["PROGRAMS", "SCRIPTS", "install", "is_installed", "run", "tool"]
 CPU_INFO = Path("/proc/cpuinfo")  # Linux: what the processor can do
 # The instruction sets that a compiler chooses from; other flags tell of the kernel and its patches.
 INSTRUCTIONS = re.compile(
-    r"\b(?:s?sse\w+|avx\w*|fma\w*|f16c|bmi\d|amx_\w+|asimd\w*|i8mm|bf16|sve\w*|sme\w*|vxe?)\b"
+    r"\b(?:s?sse\w+|avx\w*|fma\w*|f16c|bmi\d|amx_\w+|asimd\w*|i8mm|bf16|s[mv]e\w*|vxe?)\b"
 )
 
 

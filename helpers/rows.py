@@ -190,7 +190,7 @@ class _Text:
             except RecursionError:
                 raise ValueError(TOO_DEEP) from None
             if len(self.text) - end >= CUT or not self.more():
-                break  # it ends here, and not where the chunk does: 12|34, tr|ue
+                break  # it ends here, and not where the chunk does: 12|34, nu|ll
         self.at = end
         if why:
             raise self.broken(why)
