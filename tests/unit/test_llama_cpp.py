@@ -137,8 +137,12 @@ def test_a_build_from_a_machine_of_the_same_kind_that_crashes_here(machine):
     assert machine.built == ["native", "portable"]
 
 
-def test_a_program_on_the_path_that_crashes_is_replaced(machine, tmp_path, capsys):
+def test_programs_on_the_path_are_taken_if_they_run(machine, tmp_path, capsys):
     for name in llama_cpp.PROGRAMS + llama_cpp.SCRIPTS:
+        program(tmp_path / "path" / name)
+    llama_cpp.install()
+    assert machine.built == []
+    for name in llama_cpp.PROGRAMS:
         program(tmp_path / "path" / name, dies_at="start")
     machine.crashing = set()
     llama_cpp.install()
