@@ -98,7 +98,7 @@ def tiny_model(path: Path) -> Path:
         path: The file to write.
 
     Returns:
-        The file, about 200 KB: a Llama of one layer, and 259 tokens.
+        The file, about 70 KB: a Llama of one layer, 64 wide, and 259 tokens.
     """
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter, TokenType, quants
@@ -117,11 +117,9 @@ def tiny_model(path: Path) -> Path:
     writer.add_token_list(words)
     writer.add_token_scores([0.0] * len(words))
     writer.add_token_types([TokenType.UNKNOWN, *[TokenType.CONTROL] * 2, *[TokenType.BYTE] * 256])
-    rows = {"attn_q": size, "attn_k": size, "attn_v": size, "attn_output": size}
-    rows |= {"ffn_gate": 2 * size, "ffn_up": 2 * size, "ffn_down": size}
-    shapes = {
-        f"blk.0.{name}": (n, 2 * size if name == "ffn_down" else size) for name, n in rows.items()
-    }
+    shapes = {f"blk.0.attn_{name}": (size, size) for name in ("q", "k", "v", "output")}
+    shapes |= {f"blk.0.ffn_{name}": (2 * size, size) for name in ("gate", "up")}
+    shapes["blk.0.ffn_down"] = (size, 2 * size)
     shapes |= {"token_embd": (len(words), size), "output": (len(words), size)}
     generator = np.random.default_rng(0)
     for number, (name, shape) in enumerate(shapes.items()):

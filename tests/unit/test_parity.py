@@ -308,6 +308,22 @@ def test_divergences_are_lower_bounds_and_near_the_truth():
                     assert found >= 0.5 * true[row] - 1e-5
 
 
+def test_a_token_that_is_forbidden_counts_as_very_unlikely():
+    """llama.cpp writes -3.4e38 for it, and one such place made the mean infinite."""
+    reference = {5: math.log(0.9), 6: -70.0, 900: math.log(0.1)}
+    candidate = {5: math.log(0.9), 6: -3.4e38, 900: math.log(0.1)}
+    assert divergence(reference, candidate) < 1e-6
+    assert math.isfinite(divergence(place(t5=0.5, t6=0.5), {5: 0.0, 6: -math.inf}))
+
+
+def test_beams_of_the_generation_config_are_left_out(tiny_model, tokenizer):
+    """The logits then have a row for each beam, and those of other prompts were read."""
+    expected = parity.record((tiny_model, tokenizer), PROMPTS, max_new_tokens=3)
+    tiny_model.generation_config.num_beams = 3
+    found = parity.record((tiny_model, tokenizer), PROMPTS, max_new_tokens=3)
+    assert [one.ids for one in found.answers] == [one.ids for one in expected.answers]
+
+
 def test_a_candidate_that_tells_one_token_only():
     """Bounded by that token alone, the divergence of two unlike models came out at zero."""
     reference = place(t5=0.5, t6=0.3, t7=0.2)
