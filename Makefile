@@ -49,7 +49,7 @@ bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 	$(BIN)/python benchmarks/main_job.py
 
 measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON in results/
-	@$(BIN)/python benchmarks/memory.py > results/memory_new.json && echo "wrote results/memory_new.json"
+	@$(BIN)/python benchmarks/memory.py > helpers/data/records/memory_new.json && echo "wrote helpers/data/records/memory_new.json"
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it
 	-@$(BIN)/python -m helpers doctor

@@ -39,7 +39,8 @@ def run(changes: dict[str, Any], steps: int) -> dict[str, Any]:
     from transformers import set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from helpers import environment, evaluation, generation, models, training, yoda
+    from helpers import environment, models, recipe, yoda
+    from onegpu import evaluation, generation, losses, training
 
     profile = environment.profile("cpu")
     set_seed(42)
@@ -47,8 +48,8 @@ def run(changes: dict[str, Any], steps: int) -> dict[str, Any]:
         name: split.map(yoda.to_prompt_completion, remove_columns=split.column_names)
         for name, split in yoda.load().items()
     }
-    settings = training.sft_settings(profile) | {"max_steps": steps}
-    lora = training.lora_settings()
+    settings = recipe.sft_settings(profile) | {"max_steps": steps}
+    lora = recipe.lora_settings()
     for name, value in changes.items():
         (settings if name in settings else lora)[name] = value
     model = get_peft_model(models.load_base_model(profile), LoraConfig(**lora))
@@ -59,20 +60,20 @@ def run(changes: dict[str, Any], steps: int) -> dict[str, Any]:
         eval_dataset=data["validation"].select(range(N_VALIDATION)),
         processing_class=models.load_tokenizer(profile),
     )
-    training.prepare(trainer)
+    training.patch_trainer(trainer)
     with contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     model.eval()
-    losses = []
+    found = []
     with torch.inference_mode():
         for batch in trainer.get_eval_dataloader():
-            losses += [training.learned_tokens_loss(trainer, model, batch).item()]
+            found += [losses.learned_tokens_loss(trainer, model, batch).item()]
     test = yoda.load()["test"].select(range(N_HELD_OUT))
     prompts = [yoda.prompt(sentence) for sentence in test["sentence"]]
     answers = generation.ask_all(model, trainer.processing_class, prompts=prompts)
     return {
         "trainable": model.get_nb_trainable_parameters()[0],
-        "validation_loss": round(sum(losses) / len(losses), 4),
+        "validation_loss": round(sum(found) / len(found), 4),
         "exact_matches": sum(evaluation.exact_matches(answers, list(test["translation"]))),
     }
 

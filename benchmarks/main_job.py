@@ -62,7 +62,8 @@ def versions() -> dict[str, Any]:
 
 def run(way: str, steps: int) -> dict[str, Any]:
     """Do the whole job one way, in this process."""
-    from helpers import environment, evaluation, generation, models, training, yoda
+    from helpers import environment, models, recipe, yoda
+    from onegpu import evaluation, generation, training
 
     environment.quiet()
     profile = environment.profile("cpu")
@@ -76,12 +77,12 @@ def run(way: str, steps: int) -> dict[str, Any]:
     data = yoda.load()
     train = data["train"].map(yoda.to_prompt_completion, remove_columns=["sentence"])
     train = train.select_columns(["prompt", "completion"])
-    settings = training.sft_settings(profile)
+    settings = recipe.sft_settings(profile)
     shared = {key: settings[key] for key in ("per_device_train_batch_size", "num_train_epochs")}
     if way == "plain":
         settings = {**shared, "bf16": False, "use_cpu": True, "save_strategy": "no"}
     with phase("load", report):
-        lora = LoraConfig(**training.lora_settings())
+        lora = LoraConfig(**recipe.lora_settings())
         base = models.load_base_model(profile) if way == "chapter" else models.source(profile)
         trainer = SFTTrainer(
             model=get_peft_model(base, lora) if way == "chapter" else base,
@@ -93,7 +94,7 @@ def run(way: str, steps: int) -> dict[str, Any]:
             peft_config=lora if way == "plain" else None,
         )
         if way == "chapter":
-            training.prepare(trainer)
+            training.patch_trainer(trainer)
     with phase("train", report) as entry, contextlib.redirect_stdout(sys.stderr):
         trainer.train()
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]

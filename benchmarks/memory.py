@@ -44,7 +44,8 @@ def measure(row: dict[str, Any]) -> dict[str, Any]:
     """Run a row's steps in this process, and plan them."""
     import torch
 
-    from helpers import environment, memory
+    from helpers import environment
+    from onegpu import memory
 
     environment.quiet()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -83,7 +84,7 @@ def save_random(name: str, folder: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from helpers.memory.architectures import configuration
+    from onegpu.memory.architectures import configuration
 
     AutoModelForCausalLM.from_config(configuration(name), dtype=torch.bfloat16).save_pretrained(
         folder

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import environment, models, preflight, yoda
+from helpers import environment, models, yoda
+from onegpu import preflight
 
 KIB = 1024
 

@@ -25,7 +25,8 @@ def run(way: str, steps: int, limit_gib: float | None) -> dict[str, Any]:
     """Train and score one way, in this process."""
     import torch
 
-    from helpers import environment, evaluation, generation, models, training, yoda
+    from helpers import environment, models, recipe, yoda
+    from onegpu import evaluation, generation, training
 
     environment.quiet()
     profile = environment.profile()
@@ -44,19 +45,19 @@ def run(way: str, steps: int, limit_gib: float | None) -> dict[str, Any]:
     with phase("load", report):
         model = base_model(way, profile)
         if way != "full":
-            model = get_peft_model(model, LoraConfig(**training.lora_settings()))
+            model = get_peft_model(model, LoraConfig(**recipe.lora_settings()))
         trainer = SFTTrainer(
             model=model,
             args=SFTConfig(
                 output_dir=environment.runs_folder() / "checkpoints",
                 max_steps=steps,
-                **settings(way, training.sft_settings(profile), on_gpu=on_gpu),
+                **settings(way, recipe.sft_settings(profile), on_gpu=on_gpu),
             ),
             train_dataset=train.select_columns(["prompt", "completion"]),
             processing_class=models.load_tokenizer(profile),
         )
         if way in ("loss of learned tokens", "profile"):
-            training.prepare(trainer)
+            training.patch_trainer(trainer)
     with phase("train", report) as entry, contextlib.redirect_stdout(sys.stderr):
         trainer.train()
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]
@@ -77,6 +78,7 @@ def base_model(way: str, profile: Any) -> Any:
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     from helpers import models
+    from onegpu import quantization
 
     if way == "profile":
         return models.load_base_model(profile)
@@ -91,7 +93,7 @@ def base_model(way: str, profile: Any) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         models.source(profile), device_map={"": profile.device}, **loading
     )
-    models.keep_trainable(model)
+    quantization.keep_trainable(model)
     return model
 
 

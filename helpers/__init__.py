@@ -1,32 +1,21 @@
-"""The companion library of the course Fine-Tuning LLMs on One GPU.
+"""The companion library of the course Fine-Tuning LLMs on One GPU: what its notebooks share.
 
-Each module answers one question of one chapter: import what you need by name, as in
+The tools that are of use without the course are in `onegpu`. Import what you need by name, as in
 `from helpers import yoda`. Nothing heavy is imported until a function needs it.
 """
 
 __all__ = [
+    "adapters",
     "bits",
-    "chat",
     "environment",
-    "evaluation",
     "exercises",
     "figures",
     "flashcards",
-    "generation",
-    "gguf",
-    "llama_build",
-    "llama_cpp",
-    "lora",
-    "memory",
     "models",
-    "parity",
+    "number_formats",
     "plots",
-    "preflight",
-    "processes",
-    "quantization",
-    "rows",
-    "runs",
-    "serving",
-    "training",
+    "recipe",
+    "records",
+    "texts",
     "yoda",
 ]

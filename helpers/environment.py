@@ -5,11 +5,14 @@ Taught in: notebooks/00_tldr.ipynb
 
 import dataclasses
 import importlib.util
-import logging
 import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from onegpu import messages
+from onegpu.machine import GIB, cpu_has_bfloat16
+from onegpu.sources import EMBEDDED
 
 if TYPE_CHECKING:
     import torch
@@ -17,15 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "PROFILES",
     "Profile",
-    "cache_folder",
-    "cpu_has_bfloat16",
     "profile",
     "quiet",
     "runs_folder",
 ]
-
-GIB = 1024**3
-PROJECT = "fine-tuning-on-one-gpu"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Profile:
 
 PROFILES = {
     # At 50 tokens a sentence eager attention trains a fifth faster than SDPA's kernel for CPUs.
-    "cpu": Profile("cpu", "no CUDA GPU", "cpu", "SmolLM2-135M-Instruct", "bfloat16", "eager"),
+    "cpu": Profile("cpu", "no CUDA GPU", "cpu", EMBEDDED, "bfloat16", "eager"),
     "t4": Profile(
         "t4",
         "CUDA below 8.0, or under 20 GiB",
@@ -131,35 +129,6 @@ def _detect() -> str:
     return "pod" if card.major >= 8 and card.total_memory >= 20 * GIB else "t4"
 
 
-def cpu_has_bfloat16() -> bool:
-    """Return whether this processor multiplies bfloat16 matrices in hardware.
-
-    Example:
-        >>> cpu_has_bfloat16() in (True, False)
-        True
-    """
-    import torch
-
-    if not torch.backends.mkldnn.is_available():
-        return False
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    listed = any(capabilities.get(name) for name in ("avx512_bf16", "bf16"))
-    # Listed is not granted: the system or ONEDNN_MAX_CPU_ISA may hold oneDNN, which multiplies
-    # matrices for torch, to less. It then emulates bfloat16, and float32 is several times faster.
-    return listed and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def cache_folder() -> Path:
-    """Return the folder that keeps downloads: `FINETUNING_CACHE`, or one in the user's cache.
-
-    Example:
-        >>> isinstance(cache_folder(), Path)
-        True
-    """
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PROJECT
-    return Path(os.environ.get("FINETUNING_CACHE") or default)
-
-
 def runs_folder() -> Path:
     """Return the folder for what the notebooks write: `runs/` of the checkout, else of here.
 
@@ -172,13 +141,9 @@ def runs_folder() -> Path:
 
 
 def quiet() -> None:
-    """Hide progress bars and the messages of libraries that a reader can do nothing about.
+    """Hide progress bars, and the messages of libraries that a reader can do nothing about.
 
-    - bitsandbytes asks for the optional package `kernels` on processors with AVX512-BF16, and
-      says for each 8-bit layer that it casts the input, which it always does.
-    - transformers says which type it unpacks 4-bit weights to, and 5.23 warns of a rename
-      inside PEFT, trl and itself.
-    - datasets and transformers draw bars for steps that take a second here.
+    datasets and transformers draw bars for steps that take a second here.
 
     Taught in: notebooks/00_tldr.ipynb
     """
@@ -186,21 +151,6 @@ def quiet() -> None:
     import datasets
     import transformers
 
-    for name in (
-        "bitsandbytes.backends.cpu.ops",
-        "bitsandbytes.autograd._functions",
-        "transformers.integrations.bitsandbytes",
-    ):
-        logging.getLogger(name).addFilter(_is_news)
-    warnings.filterwarnings("ignore", message=r".*gradient_checkpointing. is deprecated")
+    messages.hide_known()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    old = (
-        "Failed to load CPU gemm_4bit_forward",
-        "MatMul8bitLt: inputs will be cast",
-        "The modules are dequantized",
-    )
-    return not record.getMessage().startswith(old)

@@ -1,4 +1,4 @@
-"""The English-to-Yoda data set: a grammar, its splits, and a loader for any data of that shape.
+"""The English-to-Yoda data set: a grammar and its splits.
 
 One rule makes the task. Cut a sentence right after its core, which is the subject with the finite
 verb and "not" if there is one, and let the two halves change places:
@@ -20,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from helpers.rows import scan
+from onegpu.rows import load_texts
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -381,28 +381,11 @@ def to_prompt_completion(row: dict[str, str]) -> dict[str, list[dict[str, str]]]
     return {"prompt": prompt(row["sentence"]), "completion": completion}
 
 
-def load(
-    source: str | Path | None = None,
-    *,
-    sentence: str = "sentence",
-    translation: str = "translation",
-) -> "DatasetDict":
-    """Load the Yoda data, or your own pairs of texts.
-
-    Args:
-        source: Nothing for the data of this course; else a file that `rows.read` reads, or the
-            name of a data set on the hub, such as `"dvgodoy/yoda_sentences"`.
-        sentence: The column that holds what goes in.
-        translation: The column that holds what should come out.
+def load() -> "DatasetDict":
+    """Load the Yoda data. Your own pairs of texts load with `rows.load_texts`.
 
     Returns:
-        The splits. A single file is one split, `"train"`. The two columns are called `sentence`
-        and `translation` whatever they were called in the source; other columns stay.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: See `rows.read`; also a missing column, an empty
-            or non-text cell. The message names file, row and column.
+        The splits, with the columns that `rows` describes.
 
     Example:
         >>> {name: len(split) for name, split in load().items()}
@@ -410,43 +393,5 @@ def load(
 
     Taught in: notebooks/00_tldr.ipynb
     """
-    from datasets import Dataset, DatasetDict, load_dataset
-
-    columns = {sentence: "sentence", translation: "translation"}
-    if source is None:
-        files = {name: DATA_FOLDER / f"{name}.jsonl" for name in SPLITS}
-    elif Path(source).suffix or Path(source).exists():
-        files = {"train": Path(source)}
-    else:
-        splits = load_dataset(str(source))
-        for name, split in splits.items():
-            for number, row in enumerate(split, start=1):
-                _check_row(row, columns, f"{source}, split {name}, row {number}")
-        return splits.rename_columns(columns)
-    splits = DatasetDict()
-    for name, path in files.items():
-        checked = []
-        for row in scan(path):
-            where = f"{path}, {row.place}"
-            if row.problem:
-                raise ValueError(f"{where}: {row.problem}")
-            _check_row(row.value, columns, where)
-            checked.append({columns.get(key, key): value for key, value in row.value.items()})
-        if not checked:
-            raise ValueError(f"{path} holds no rows")
-        splits[name] = Dataset.from_list(checked)
-    return splits
-
-
-def _check_row(row: dict, columns: dict[str, str], where: str) -> None:
-    for column, role in columns.items():
-        if column not in row:
-            raise ValueError(
-                f"{where}: no column {column!r}, only {', '.join(map(repr, row))}; "
-                f"say which one to take with {role}=..."
-            )
-        value = row[column]
-        if not isinstance(value, str):
-            raise ValueError(f"{where}, column {column!r}: expected text, got {value!r}")
-        if not value.strip():
-            raise ValueError(f"{where}, column {column!r}: the text is empty")
+    files = {name: DATA_FOLDER / f"{name}.jsonl" for name in SPLITS}
+    return load_texts(files, columns={"sentence": "sentence", "translation": "translation"})

@@ -44,7 +44,7 @@ def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
         page = site_pages.notebook_page(
             notebook,
             name=path.name,
-            mend=lambda text, where=where: _mend(text, page=where),
+            rewrite=lambda text, where=where: _rewritten(text, page=where),
         )
         nbformat.write(page, source / where)
         if path.stem == TROUBLESHOOTING:
@@ -52,15 +52,15 @@ def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
             (source / "errors.md").write_text(index, "utf-8")
     for name in pages:
         text = (ROOT / name).read_text("utf-8")
-        (source / name).write_text(_mend(text, page=name), "utf-8")
+        (source / name).write_text(_rewritten(text, page=name), "utf-8")
     glossary = (ROOT / "site" / "glossary.md").read_text("utf-8").replace("](../", "](")
     (source / "glossary.md").write_text(site_pages.glossary_page(glossary), "utf-8")
     listed = _write_decks(source / "flashcards", decks=decks, titles=titles)
-    home = _mend((ROOT / "README.md").read_text("utf-8"), page="README.md")
+    home = _rewritten((ROOT / "README.md").read_text("utf-8"), page="README.md")
     (source / "index.md").write_text(home + _contents(titles, pages, listed), "utf-8")
 
 
-def _mend(text: str, *, page: str) -> str:
+def _rewritten(text: str, *, page: str) -> str:
     text = site_pages.without_badges(text)
     return site_pages.links_on_site(text, page=page, elsewhere=_address)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import notebook
 from nbclient.exceptions import CellExecutionError
 
-from helpers import environment, models, training
+from helpers import adapters, environment, models
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTER = ROOT / "notebooks" / "00_tldr.ipynb"
@@ -43,7 +43,7 @@ def run(profile: environment.Profile) -> dict:
 
 def show(folder: Path, seconds: dict[str, float]) -> None:
     """Print answers, scores, the adapter, the time of each phase, and what to open next."""
-    results = training.read_report(folder)["results"]
+    results = adapters.read_report(folder)["results"]
     for example in results["examples"]:
         print(f"\n  sentence  {example['sentence']}")
         print(f"  before    {' '.join(example['before'].split())[:90]}")
@@ -70,10 +70,10 @@ def main() -> int:
     """Run or reuse, then report. Return the exit code."""
     try:
         profile = environment.profile()
-        folder = training.adapter_folder(profile)
+        folder = adapters.adapter_folder(profile)
         record = environment.runs_folder() / "first_run.json"
         known = json.loads(record.read_text("utf-8")) if record.exists() else {}
-        usable = known.get("fingerprint") == fingerprint(profile) and training.read_report(folder)
+        usable = known.get("fingerprint") == fingerprint(profile) and adapters.read_report(folder)
         if usable:
             print("Chapter 0 was run before and nothing has changed since: its results again.")
         else:

@@ -80,13 +80,13 @@ def without_badges(text: str) -> str:
     return BADGE.sub(r'[Open in Colab](\2){title="\1"}', text)
 
 
-def notebook_page(notebook, *, name: str, mend: Callable[[str], str]):
+def notebook_page(notebook, *, name: str, rewrite: Callable[[str], str]):
     """Return a copy of a notebook as the site shows it.
 
     Args:
         notebook: An executed notebook.
         name: Its file name.
-        mend: Rewrites the links of a Markdown cell.
+        rewrite: Rewrites the links of a Markdown cell.
 
     Returns:
         The notebook with buttons for its badge. A figure's caption is part of the figure, and its
@@ -102,10 +102,10 @@ def notebook_page(notebook, *, name: str, mend: Callable[[str], str]):
             if previous is not None and (caption := CAPTION.match(cell.source)):
                 previous.metadata["mystnb"] = {
                     "image": {"alt": plain(caption[1])},
-                    "figure": {"caption": mend(caption[1])},
+                    "figure": {"caption": rewrite(caption[1])},
                 }
                 cell.source = cell.source[caption.end() :]
-            cell.source = mend(cell.source)
+            cell.source = rewrite(cell.source)
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:

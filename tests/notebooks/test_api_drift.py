@@ -8,14 +8,16 @@ import pytest
 from api_drift import drift
 from test_static import NOTEBOOKS, ROOT, code_of
 
-from helpers import training
+from helpers import recipe
 from helpers.environment import PROFILES
 
 
 def sources(root: Path) -> list[Path]:
     """Return the Python files of our library and benchmarks, those of subfolders too."""
     return [
-        p for folder in ("helpers", "benchmarks") for p in sorted((root / folder).rglob("*.py"))
+        p
+        for folder in ("onegpu", "helpers", "benchmarks")
+        for p in sorted((root / folder).rglob("*.py"))
     ]
 
 
@@ -49,8 +51,8 @@ def test_settings_fit_the_installed_versions(profile):
     from peft import LoraConfig
     from trl import SFTConfig
 
-    assert set(training.sft_settings(profile)) <= set(inspect.signature(SFTConfig).parameters)
-    assert set(training.lora_settings()) <= set(inspect.signature(LoraConfig).parameters)
+    assert set(recipe.sft_settings(profile)) <= set(inspect.signature(SFTConfig).parameters)
+    assert set(recipe.lora_settings()) <= set(inspect.signature(LoraConfig).parameters)
 
 
 @pytest.mark.parametrize(

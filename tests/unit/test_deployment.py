@@ -16,7 +16,8 @@ from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from helpers import environment, gguf, llama_cpp, models, parity, serving, yoda
+from helpers import environment, models, yoda
+from onegpu import gguf, llama_cpp, parity, serving
 
 pytestmark = pytest.mark.slow  # the first run compiles llama.cpp
 
@@ -314,7 +315,7 @@ def test_the_adapter_is_switched_by_the_request(files, trained):
 def test_no_server_outlives_its_process(files, how):
     script = f"""
 import sys, time
-from helpers import serving
+from onegpu import serving
 with serving.serve({str(files.merged_gguf)!r}) as server:
     print(server.url, flush=True)
     time.sleep(60)

@@ -14,9 +14,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-import helpers
-from helpers import __main__, doctor
-from helpers.environment import PROJECT
+import onegpu
+from onegpu import __main__, doctor
+from onegpu.downloads import PROJECT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,14 +42,14 @@ def run(python, clone) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize(
-    ("set_up", "mend"),
+    ("set_up", "fix"),
     [
         (False, "make run (or: pip install -r requirements.txt"),
         (True, "make doctor (the course is"),
     ],
     ids=["fresh clone", "installed in .venv"],
 )
-def test_a_clone_in_a_python_without_any_package(clone, tmp_path, set_up, mend):
+def test_a_clone_in_a_python_without_any_package(clone, tmp_path, set_up, fix):
     """In a clone that was not installed, where people are sent to it, the doctor crashed."""
     if set_up:  # as `make run` leaves it
         (clone / ".venv").mkdir()
@@ -64,10 +64,10 @@ def test_a_clone_in_a_python_without_any_package(clone, tmp_path, set_up, mend):
     lines = [line.split() for line in found.stdout.splitlines()]
     assert ["ok", "Python"] in [line[:2] for line in lines]
     assert ["PROBLEM", "the", "course", "not", "installed"] in lines
-    assert f"mend: {mend}" in found.stdout
+    assert f"fix: {fix}" in found.stdout
     missing = {line[1] for line in lines if line[-1] == "missing"}
     assert missing == {requirement.name for requirement in requirements()}
-    assert "mend: pip install" not in found.stdout, "the one command above installs them all"
+    assert "fix: pip install" not in found.stdout, "the one command above installs them all"
 
 
 def test_a_python_of_a_too_low_version(monkeypatch, capsys):
@@ -77,7 +77,7 @@ def test_a_python_of_a_too_low_version(monkeypatch, capsys):
     said = capsys.readouterr()
     assert said.err == "The course needs Python 3.11 to 3.13. This is 3.9.18.\n"
     assert said.out == ""
-    for module in (helpers, __main__):  # an old Python must get as far as that line
+    for module in (onegpu, __main__):  # an old Python must get as far as that line
         ast.parse(Path(module.__file__).read_text("utf-8"), feature_version=(3, 7))
     functions = filter(inspect.isfunction, vars(__main__).values())
     annotations = [kind for function in functions for kind in function.__annotations__.values()]

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import helpers
-from helpers import __main__, doctor, environment
+from helpers import environment
 from helpers.environment import GIB
+from onegpu import __main__, doctor
 
 MADE_OF_TORCH = [  # their classes extend torch's, and `memory.plan` imports them when it is called
-    f"helpers.memory.{name}" for name in ("models", "optimizers", "step", "tracer")
+    f"onegpu.memory.{name}" for name in ("building", "optimizers", "step", "tracer")
 ]
 
 
@@ -110,7 +111,7 @@ def test_import_is_light():
     assert loaded & required == set()
 
 
-def test_doctor_names_what_is_missing_and_its_mend(monkeypatch, tmp_path, capsys):
+def test_doctor_names_what_is_missing_and_its_fix(monkeypatch, tmp_path, capsys):
     import importlib.metadata
 
     def version(name):
@@ -123,16 +124,16 @@ def test_doctor_names_what_is_missing_and_its_mend(monkeypatch, tmp_path, capsys
     monkeypatch.setenv("FINETUNING_CACHE", str(tmp_path / "not" / "there"))
     rows = {row.name: row for row in doctor.examine()}
     assert rows["peft"].found == "missing"
-    assert rows["peft"].mend.startswith('pip install "peft>=')
-    assert rows["trl"].mend.startswith('pip install "trl>=')
-    assert rows["SmolLM2-135M-Instruct"].mend == "python -m helpers fetch"
+    assert rows["peft"].fix.startswith('pip install "peft>=')
+    assert rows["trl"].fix.startswith('pip install "trl>=')
+    assert rows["SmolLM2-135M-Instruct"].fix == "python -m helpers fetch"
     assert rows["torch"].ok
     assert __main__.main(["doctor"]) == 1
-    assert "mend: pip install" in capsys.readouterr().out
+    assert "fix: pip install" in capsys.readouterr().out
 
 
 def test_doctor_survives_an_unknown_profile(monkeypatch):
     monkeypatch.setenv("FINETUNING_PROFILE", "a100")
     rows = {row.name: row for row in doctor.examine()}
     assert not rows["profile"].ok
-    assert rows["profile"].mend == "unset FINETUNING_PROFILE"
+    assert rows["profile"].fix == "unset FINETUNING_PROFILE"

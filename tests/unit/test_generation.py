@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from helpers import evaluation, generation, parity, yoda
+from helpers import yoda
+from onegpu import evaluation, generation, parity
 
 PROMPTS = [yoda.prompt(s) for s in ("You are strong.", "Did the old pilot repair the big ship?")]
 

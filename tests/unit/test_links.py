@@ -16,7 +16,7 @@ import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
 
-from helpers import evaluation, flashcards, yoda
+from helpers import flashcards, texts, yoda
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL = "fine_tuning_on_one_gpu-{}-py3-none-any.whl"
@@ -222,7 +222,7 @@ def test_the_wheel_holds_the_library_with_its_data_and_nothing_else(tmp_path):
     subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
     code = (
         "from helpers import evaluation, flashcards, yoda\n"
-        "print(yoda.__file__, len(yoda.rows('test')), len(evaluation.story()), end=' ')\n"
+        "print(yoda.__file__, len(yoda.rows('test')), len(texts.story()), end=' ')\n"
         "print(*flashcards.decks())"
     )
     run = subprocess.run(
@@ -236,5 +236,5 @@ def test_the_wheel_holds_the_library_with_its_data_and_nothing_else(tmp_path):
     where, n_rows, n_letters, *decks = run.stdout.split()
     assert Path(where) == target / "helpers" / "yoda.py"
     assert int(n_rows) == len(yoda.rows("test"))
-    assert int(n_letters) == len(evaluation.story())
+    assert int(n_letters) == len(texts.story())
     assert decks == list(flashcards.decks())

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from helpers import llama_build, llama_cpp, processes, serving
+from onegpu import llama_build, llama_cpp, processes, serving
 
 FAKE_SERVER = """\
 #!{python}

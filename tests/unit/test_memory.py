@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import memory
-from helpers.memory.allocator import CachingAllocator
-from helpers.memory.tracer import Tracer
+from helpers import records
+from onegpu import memory
+from onegpu.memory.allocator import CachingAllocator
+from onegpu.memory.tracer import Tracer
 
 MIB = 1024**2
 ROOT = Path(__file__).resolve().parents[2]
-RUNS = json.loads((ROOT / "results/memory_t4.json").read_text("utf-8"))["rows"]
+RUNS = records.read("memory_t4")["rows"]
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 
 
@@ -176,11 +177,11 @@ def test_what_fits(small):
     found = memory.plan(small, gpu=1, seq=1024, batch=1, lora=LORA)
     assert found.fits
     largest = found.largest_batch()
-    assert found.again(seq=1024, batch=largest).fits
-    assert not found.again(seq=1024, batch=largest + 1).fits
+    assert found.replan(seq=1024, batch=largest).fits
+    assert not found.replan(seq=1024, batch=largest + 1).fits
     longest = found.longest_seq(step=1024)
-    assert found.again(seq=longest, batch=1).fits
-    assert not found.again(seq=longest + 1024, batch=1).fits
+    assert found.replan(seq=longest, batch=1).fits
+    assert not found.replan(seq=longest + 1024, batch=1).fits
     assert memory.plan(small, gpu=0.1, seq=8, batch=1, lora=LORA).largest_batch() == 0
     table = memory.sweep(found, batches=(1, 2), seqs=(512, 1024))
     assert table["1024"]["1"] == round(found.process_bytes / 1024**3, 2)
@@ -215,7 +216,7 @@ def test_8_bit_states_are_those_of_bitsandbytes():
     """The real optimizer, on a CPU: a large weight, a small one, and an odd one."""
     import bitsandbytes
 
-    from helpers.memory.optimizers import build_optimizer
+    from onegpu.memory.optimizers import build_optimizer
 
     weights = [torch.nn.Parameter(torch.randn(n)) for n in (70_000, 1000, 4097)]
     model = torch.nn.ParameterList(weights)

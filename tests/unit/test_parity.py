@@ -7,9 +7,10 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from helpers import parity, yoda
-from helpers.parity import recording
-from helpers.parity.probabilities import divergence
+from helpers import yoda
+from onegpu import parity
+from onegpu.parity import recording
+from onegpu.parity.probabilities import divergence
 
 END = 2
 PROMPTS = [yoda.prompt(row["sentence"]) for row in yoda.rows("test")[:6]]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import chat, environment, preflight, training, yoda
+from helpers import environment, recipe, yoda
+from onegpu import chat, preflight, training
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -63,9 +64,9 @@ def build(tokenizer, tiny_model, tmp_path):
         evaluation = changed.pop("evaluation", OTHERS if "prompt" in rows[0] else messages(OTHERS))
         metrics = changed.pop("compute_metrics", None)
         streamed = changed.pop("streamed", False)
-        lora = LoraConfig(**{**training.lora_settings(), **(adapter or {})})
+        lora = LoraConfig(**{**recipe.lora_settings(), **(adapter or {})})
         settings = {
-            **training.sft_settings(environment.PROFILES["cpu"]),
+            **recipe.sft_settings(environment.PROFILES["cpu"]),
             **({"learning_rate": 5e-5} if full else {}),
             "assistant_only_loss": "messages" in rows[0],
             "shuffle_dataset": False,
@@ -102,18 +103,18 @@ def test_nothing_is_found_in_the_trainer_of_chapter_0(tokenizer):
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    from helpers import models
+    from helpers import models, recipe
 
     environment.quiet()
     profile = environment.profile("cpu")
     trainer = SFTTrainer(
         models.load_base_model(profile),
-        args=SFTConfig(output_dir="unused", **training.sft_settings(profile)),
+        args=SFTConfig(output_dir="unused", **recipe.sft_settings(profile)),
         train_dataset=Dataset.from_list(PAIRS),
         processing_class=models.load_tokenizer(profile),
-        peft_config=LoraConfig(**training.lora_settings()),
+        peft_config=LoraConfig(**recipe.lora_settings()),
     )
-    training.prepare(trainer)
+    training.patch_trainer(trainer)
     assert preflight.check(trainer).codes == []
 
 
@@ -161,13 +162,13 @@ def test_what_is_planted_in_the_rows_is_found(build, code):
     assert preflight.check(build(rows, **changed)).codes == [code]
 
 
-def test_a_finding_says_where_and_how_to_mend_it(build):
+def test_a_finding_says_where_and_how_to_fix_it(build):
     (finding,) = preflight.check(build(with_row(completion=said(""))))
     assert finding.code == "empty-turn"
     assert finding.severity == "error"
     assert finding.found == "1 of 31 rows have an empty turn"
     assert finding.where == "train_dataset[30]: assistant"
-    assert finding.mend
+    assert finding.fix
     path, _, anchor = finding.link.partition("#")
     assert (Path(__file__).resolve().parents[2] / path).exists()
     assert anchor == "empty-turn"
@@ -301,7 +302,7 @@ def test_packing_that_leaks(build):
 def test_a_frozen_adapter(build, tiny_model, tmp_path):
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    config = LoraConfig(**training.lora_settings())
+    config = LoraConfig(**recipe.lora_settings())
     get_peft_model(copy.deepcopy(tiny_model), config).save_pretrained(tmp_path)
     for trainable in (True, False):
         model = PeftModel.from_pretrained(
@@ -379,7 +380,7 @@ def test_a_generation_config_that_cannot_be_saved(build, tiny_model):
 
 
 def test_an_evaluation_that_needs_more_memory_than_there_is(build, monkeypatch):
-    from helpers.preflight import setup
+    from onegpu.preflight import setup
 
     monkeypatch.setattr(setup, "_memory_bytes", lambda device: 50_000_000)
     trainer = build(compute_metrics=lambda prediction: {})
@@ -486,7 +487,7 @@ def test_a_stream_without_rows(build):
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_evaluation_of_several_sets_that_needs_too_much_memory(build, monkeypatch, streamed):
     """Several sets were taken for none, and a stream for one of known length."""
-    from helpers.preflight import setup
+    from onegpu.preflight import setup
 
     trainer = build(streamed=streamed, evaluation=TWO_SETS, compute_metrics=lambda prediction: {})
     rows = [row for part in trainer.eval_dataset.values() for row in part]
@@ -614,7 +615,7 @@ def test_a_broken_file_is_named_by_file_and_row(tmp_path, tokenizer, name, conte
 
 
 def test_an_array_larger_than_what_is_read_at_a_time(tmp_path, monkeypatch):
-    from helpers import rows
+    from onegpu import rows
 
     monkeypatch.setattr(rows, "CHUNK", 7)
     path = tmp_path / "x.json"
@@ -624,7 +625,7 @@ def test_an_array_larger_than_what_is_read_at_a_time(tmp_path, monkeypatch):
 
 
 def test_converters():
-    from helpers import rows
+    from onegpu import rows
 
     with pytest.raises(ValueError, match="no column answer: this row has question, reply"):
         rows.from_pair({"question": "a", "reply": "b"})

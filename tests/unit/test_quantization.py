@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from helpers import evaluation, models, quantization
+from helpers import texts
+from onegpu import evaluation, quantization
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -170,7 +171,7 @@ def test_token_losses_refuse_what_the_model_cannot_read(tiny_model, tokenizer):
 
 
 def test_the_questions_name_each_country_once():
-    prompts, answers = evaluation.capitals()
+    prompts, answers = texts.capitals()
     assert len(prompts) == len(answers) == len(set(answers)) == 50
     for prompt, answer in zip(prompts, answers, strict=True):
         country = prompt[0]["content"].removeprefix("What is the capital of ").rstrip("?")
@@ -183,7 +184,7 @@ def test_keep_trainable_is_about_the_layout_that_inspect_undoes(folder):
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = True  # as it is on some processors only
-    models.keep_trainable(model)
+    quantization.keep_trainable(model)
     with torch.inference_mode():
         model(torch.tensor([[5, 6, 7]]))
     state = model.model.layers[0].mlp.up_proj.weight.quant_state

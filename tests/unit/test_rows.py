@@ -8,7 +8,8 @@ import tracemalloc
 
 import pytest
 
-from helpers import rows, yoda
+from helpers import yoda
+from onegpu import rows
 
 DEEP = "[" * 100_000 + "]" * 100_000
 LONG = "9" * 5_000

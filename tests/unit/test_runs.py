@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import runs
+from onegpu import runs
 
 
 def log(folder: Path, settings: dict | None, points: dict[str, dict[int, float]]) -> None:
@@ -66,7 +66,8 @@ def test_the_latest_whole_checkpoint_is_taken(tmp_path):
 
 TRAIN = """
 import hashlib, os, signal, sys
-from helpers import environment, models, runs, yoda
+from helpers import environment, models, yoda
+from onegpu import runs
 environment.quiet()
 from datasets import Dataset
 from peft import LoraConfig

@@ -4,7 +4,8 @@ import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-from helpers import chat, evaluation, figures, plots
+from helpers import figures, plots
+from onegpu import chat, evaluation
 
 
 def test_exact_match_by_hand():
@@ -214,7 +215,7 @@ def test_a_template_is_taken_apart(tokenizer):
     )
     parts = chat.template(mine)
     assert (parts.start, parts.answer) == ("START<user>", "<assistant>")
-    assert (parts.again, parts.end) == ("<|im_end|>!<user>", "<|im_end|>!")
+    assert (parts.next_question, parts.end) == ("<|im_end|>!<user>", "<|im_end|>!")
     assert parts.end_of_turn_id == tokenizer.eos_token_id
     mine.chat_template = mine.chat_template.replace("{{ eos_token }}", "")
     assert chat.template(mine).end_of_turn_id is None

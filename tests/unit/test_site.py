@@ -8,8 +8,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 BADGE = "[![Open In Colab](https://host/assets/colab-badge.svg)](https://colab/x.ipynb)"
 
 
-def mended(text: str, page: str = "notebooks/00_tldr.ipynb") -> str:
-    """Mend links in a repository that has NOTES.md, which is not on the site."""
+def fixed(text: str, page: str = "notebooks/00_tldr.ipynb") -> str:
+    """Fix links in a repository that has NOTES.md, which is not on the site."""
     known = {"NOTES.md": "https://repository/NOTES.md"}
     return site_pages.links_on_site(text, page=page, elsewhere=known.get)
 
@@ -26,11 +26,11 @@ def mended(text: str, page: str = "notebooks/00_tldr.ipynb") -> str:
     ],
 )
 def test_links(text, expected):
-    assert mended(text) == expected
+    assert fixed(text) == expected
 
 
 def test_a_link_to_the_readme_from_beside_it():
-    assert mended("[a](README.md)", page="FAQ.md") == "[a](index.md)"
+    assert fixed("[a](README.md)", page="FAQ.md") == "[a](index.md)"
 
 
 def test_badges_become_links():
@@ -42,7 +42,7 @@ def test_badges_become_links():
 def page_of(*cells):
     notebook = new_notebook(cells=list(cells))
     before = nbformat.writes(notebook)
-    page = site_pages.notebook_page(notebook, name="00_tldr.ipynb", mend=str.upper)
+    page = site_pages.notebook_page(notebook, name="00_tldr.ipynb", rewrite=str.upper)
     assert nbformat.writes(notebook) == before, "the notebook itself was changed"
     return page
 

@@ -12,9 +12,11 @@ from test_static import ROOT, code_of
 
 TAUGHT_IN = re.compile(r"^Taught in: (.+)$", re.MULTILINE)
 
+PACKAGES = ("onegpu", "helpers")
+
 
 def module_name(path: Path) -> str:
-    """Return `helpers.memory` for helpers/memory/__init__.py."""
+    """Return `onegpu.memory` for onegpu/memory/__init__.py."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -22,7 +24,7 @@ def module_name(path: Path) -> str:
 @functools.cache
 def modules() -> dict[str, ast.Module]:
     """Return the syntax tree of each module of the library by its name."""
-    paths = sorted((ROOT / "helpers").rglob("*.py"))
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     return {module_name(path): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
@@ -30,20 +32,20 @@ def imported(tree: ast.AST) -> dict[str, str]:
     """Return what each name that is imported from the library stands for."""
     names = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "helpers":
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
             for alias in node.names:
                 names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
         elif isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.asname and alias.name.split(".")[0] == "helpers":
+                if alias.asname and alias.name.split(".")[0] in PACKAGES:
                     names[alias.asname] = alias.name
-                elif alias.name.split(".")[0] == "helpers":
-                    names["helpers"] = "helpers"
+                elif (package := alias.name.split(".")[0]) in PACKAGES:
+                    names[package] = package
     return names
 
 
 def defined_at(name: str) -> str:
-    """Return where a name is defined that a package hands on, such as `helpers.preflight.check`."""
+    """Return where a name is defined that a package hands on, such as `onegpu.preflight.check`."""
     package, _, last = name.rpartition(".")
     if package in modules() and name not in modules():
         return imported(modules()[package]).get(last, name)

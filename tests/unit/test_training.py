@@ -5,8 +5,9 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 
-from helpers import environment, models, training, yoda
+from helpers import adapters, environment, models, recipe, yoda
 from helpers.environment import PROFILES
+from onegpu import losses, training
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def make_trainer(folder, tmp_path):
 
         profile = environment.profile("cpu", base_model=str(folder))
         model = get_peft_model(
-            models.load_base_model(profile), LoraConfig(**training.lora_settings())
+            models.load_base_model(profile), LoraConfig(**recipe.lora_settings())
         )
         rows = Dataset.from_list(yoda.rows("validation")[:8])
-        settings = {**training.sft_settings(profile), "logging_steps": 1, **overrides}
+        settings = {**recipe.sft_settings(profile), "logging_steps": 1, **overrides}
         return SFTTrainer(
             model=model,
             args=SFTConfig(output_dir=tmp_path / "out", **settings),
@@ -51,7 +52,7 @@ def test_loss_and_gradients_equal_those_of_trl(make_trainer, num_items):
         grads = [p.grad.flatten().float() for p in trainer.model.parameters() if p.requires_grad]
         return loss.detach().float(), torch.cat(grads)
 
-    ours = training.learned_tokens_loss(
+    ours = losses.learned_tokens_loss(
         trainer, trainer.model, dict(batch), num_items_in_batch=num_items
     )
     theirs = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=num_items)
@@ -66,7 +67,7 @@ def test_prepare_makes_the_adapter_float32_and_silences_the_logs(make_trainer, c
     trainer = make_trainer()
     trainable = [p for p in trainer.model.parameters() if p.requires_grad]
     assert {p.dtype for p in trainable} == {torch.bfloat16}, "trl changed: is prepare() needed?"
-    training.prepare(trainer)
+    training.patch_trainer(trainer)
     assert {p.dtype for p in trainable} == {torch.float32}
     trainer.train()
     out = capsys.readouterr().out
@@ -79,7 +80,7 @@ def test_loss_history(make_trainer):
     trainer = make_trainer()
     with pytest.raises(ValueError, match=r"call trainer\.train\(\) first"):
         training.loss_history(trainer)
-    training.prepare(trainer)
+    training.patch_trainer(trainer)
     trainer.train()
     history = training.loss_history(trainer)
     assert [point.step for point in history] == [1, 2]
@@ -87,7 +88,7 @@ def test_loss_history(make_trainer):
 
 
 def test_no_profile_autocasts_to_what_its_card_lacks():
-    t4, pod, cpu = (training.sft_settings(PROFILES[name]) for name in ("t4", "pod", "cpu"))
+    t4, pod, cpu = (recipe.sft_settings(PROFILES[name]) for name in ("t4", "pod", "cpu"))
     assert t4["fp16"] and not t4["bf16"]
     assert pod["bf16"] and not pod["fp16"]
     assert cpu["use_cpu"] and not cpu["bf16"] and not cpu["fp16"]
@@ -97,7 +98,7 @@ def test_no_profile_autocasts_to_what_its_card_lacks():
 def test_yoda_adapter_trains_once_and_again_when_the_recipe_changes(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "runs_folder", lambda: tmp_path / "runs")
     trained = []
-    train = training._train
+    train = adapters._train
 
     def short(profile, data):
         trained.append(profile)
@@ -105,14 +106,14 @@ def test_yoda_adapter_trains_once_and_again_when_the_recipe_changes(folder, tmp_
 
     monkeypatch.setattr(training, "_train", short)
     profile = environment.profile("cpu", base_model=str(folder))
-    adapter = training.yoda_adapter(profile)
+    adapter = adapters.yoda_adapter(profile)
     assert (adapter / "adapter_model.safetensors").exists()
-    assert training.read_report(adapter)["recipe"]["base_model"] == str(folder)
-    assert training.yoda_adapter(profile) == adapter
+    assert adapters.read_report(adapter)["recipe"]["base_model"] == str(folder)
+    assert adapters.yoda_adapter(profile) == adapter
     assert len(trained) == 1
     monkeypatch.setattr(training, "lora_settings", lambda: {"r": 4, "target_modules": "all-linear"})
-    training.yoda_adapter(profile)
+    adapters.yoda_adapter(profile)
     assert len(trained) == 2
-    (adapter / training.REPORT).write_text('{"cut sh')
-    training.yoda_adapter(profile)
+    (adapter / adapters.REPORT).write_text('{"cut sh')
+    adapters.yoda_adapter(profile)
     assert len(trained) == 3, "an unreadable report means that the folder is not complete"

@@ -178,7 +178,9 @@ def test_a_misspelled_word_is_found_where_it_stands():
         "notebooks/x.ipynb, cell 3:1: lenght ==> length",
     ]
     names = [name for name, _ in prose.texts()]
-    assert {"README.md", "helpers/memory/plan.py", "notebooks/00_tldr.ipynb, cell 0"} <= set(names)
+    assert {"README.md", "onegpu/memory/planner.py", "notebooks/00_tldr.ipynb, cell 0"} <= set(
+        names
+    )
 
 
 def test_another_name_than_the_glossarys_is_found_where_it_stands():

@@ -1,0 +1,71 @@
+"""The course's recipe: the settings of LoRA and of the trainer, for each profile.
+
+Taught in: notebooks/00_tldr.ipynb
+"""
+
+from typing import Any
+
+from helpers.environment import Profile
+
+__all__ = ["lora_settings", "sft_settings"]
+
+
+def lora_settings() -> dict[str, Any]:
+    """Return the keyword arguments of `peft.LoraConfig`, the same for every profile.
+
+    Example:
+        >>> lora_settings()["r"]
+        16
+
+    Taught in: notebooks/00_tldr.ipynb
+    Source: Dettmers et al. 2023, QLoRA, section 4: adapters on every linear layer,
+        https://arxiv.org/abs/2305.14314
+    """
+    return {
+        "r": 16,
+        "lora_alpha": 32,
+        "lora_dropout": 0.0,
+        "target_modules": "all-linear",
+        "task_type": "CAUSAL_LM",
+    }
+
+
+def sft_settings(profile: Profile) -> dict[str, Any]:
+    """Return the keyword arguments of `trl.SFTConfig` for a profile.
+
+    Args:
+        profile: From `environment.profile()`.
+
+    Returns:
+        Everything but `output_dir`. On `cpu` nothing is autocast, since the model computes in
+        the number type it was loaded in; `t4` autocasts to float16 and `pod` to bfloat16.
+
+    Example:
+        >>> from helpers.environment import PROFILES
+        >>> sft_settings(PROFILES["cpu"])["num_train_epochs"]
+        1
+
+    Taught in: notebooks/00_tldr.ipynb
+    """
+    of_profile = {
+        "cpu": {"per_device_train_batch_size": 4, "learning_rate": 1e-3},
+        "t4": {"per_device_train_batch_size": 8, "learning_rate": 3e-4},
+        "pod": {"per_device_train_batch_size": 8, "learning_rate": 2e-4},
+    }
+    return {
+        **of_profile[profile.name],
+        "num_train_epochs": 1,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 5,
+        "max_length": 128,
+        "activation_checkpointing": False,
+        "use_cpu": profile.name == "cpu",
+        "bf16": profile.name == "pod",
+        "fp16": profile.name == "t4",
+        "seed": 42,
+        "logging_steps": 10,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": profile.device == "cuda",
+    }

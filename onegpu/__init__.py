@@ -1,0 +1,49 @@
+"""Tools for fine-tuning on one GPU: will it fit, will it learn, is it the same model?
+
+Each module answers one question: import what you need by name, as in `from onegpu import memory`.
+Nothing heavy is imported until a function needs it.
+"""
+
+import importlib
+import importlib.metadata
+from typing import Any
+
+from onegpu.downloads import PROJECT
+
+__all__ = [
+    "chat",
+    "doctor",
+    "downloads",
+    "evaluation",
+    "generation",
+    "gguf",
+    "llama_build",
+    "llama_cpp",
+    "lora",
+    "losses",
+    "machine",
+    "memory",
+    "messages",
+    "parity",
+    "preflight",
+    "processes",
+    "quantization",
+    "rows",
+    "runs",
+    "serving",
+    "sources",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module when it is first used; and tell the installed version."""
+    if name == "__version__":
+        return importlib.metadata.version(PROJECT)
+    if name in __all__:
+        return importlib.import_module(f"onegpu.{name}")
+    raise AttributeError(f"module 'onegpu' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

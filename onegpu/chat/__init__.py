@@ -1,0 +1,26 @@
+"""What the model really sees: templates, tokens, and which of them are learned.
+
+Taught in: notebooks/00_tldr.ipynb, notebooks/04_formatting.ipynb
+"""
+
+from onegpu.chat.batches import collate, first_batch, first_rows
+from onegpu.chat.encoding import IGNORED, encode, is_conversation, n_common
+from onegpu.chat.templates import Template, template
+from onegpu.chat.views import BatchView, Token, TokenView, show, show_batch
+
+__all__ = [
+    "IGNORED",
+    "BatchView",
+    "Template",
+    "Token",
+    "TokenView",
+    "collate",
+    "encode",
+    "first_batch",
+    "first_rows",
+    "is_conversation",
+    "n_common",
+    "show",
+    "show_batch",
+    "template",
+]

@@ -1,0 +1,16 @@
+"""Whether two deployments of one model are the same model: tokens, answers, probabilities."""
+
+from onegpu.parity.comparison import Difference, Report, compare
+from onegpu.parity.recording import N_LIKELIEST, Answer, Recording, record
+from onegpu.parity.verdict import SAME_KL
+
+__all__ = [
+    "N_LIKELIEST",
+    "SAME_KL",
+    "Answer",
+    "Difference",
+    "Recording",
+    "Report",
+    "compare",
+    "record",
+]

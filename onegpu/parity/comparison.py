@@ -1,0 +1,129 @@
+"""How alike two sides are, in numbers."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from onegpu.chat import n_common
+from onegpu.parity.probabilities import divergence, places
+from onegpu.parity.recording import record
+from onegpu.parity.verdict import is_near_tie, not_numbers, verdict
+
+if TYPE_CHECKING:
+    from onegpu.generation import Conversation
+    from onegpu.parity.recording import Side
+
+__all__ = ["Difference", "Report", "compare"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """A prompt that two sides answer differently.
+
+    Attributes:
+        prompt: Its number, from 0.
+        position: The first token of the answer that differs, from 0.
+        reference: The reference's answer.
+        candidate: The candidate's.
+    """
+
+    prompt: int
+    position: int
+    reference: str
+    candidate: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """How alike two sides are.
+
+    Attributes:
+        n_prompts: Prompts compared.
+        n_same_tokens: Prompts that both sides cut into the same tokens.
+        n_same_answers: Prompts that both answer with the same tokens, ended alike.
+        differences: The others.
+        n_near_ties: How many of these part at two tokens that the reference holds for about as
+            likely.
+        mean_kl: Mean of the Kullback-Leibler divergence of the candidate's next-token distribution
+            from the reference's, in nats, over all places that both reached by the same tokens; a
+            lower bound, from the likeliest tokens. None where there is no such place.
+        worst_kl: The largest of these divergences.
+        n_places: How many places those are.
+        verdict: What it comes to, in words.
+    """
+
+    n_prompts: int
+    n_same_tokens: int
+    n_same_answers: int
+    differences: tuple[Difference, ...]
+    n_near_ties: int
+    mean_kl: float | None
+    worst_kl: float | None
+    n_places: int
+    verdict: str
+
+    def __repr__(self) -> str:
+        """Show it as a few lines of text."""
+        kl = "no place to compare" if self.mean_kl is None else f"{self.mean_kl:.2g} nats"
+        lines = [
+            self.verdict,
+            f"  same tokens of the prompt: {self.n_same_tokens} of {self.n_prompts}",
+            f"  same greedy answer:        {self.n_same_answers} of {self.n_prompts}",
+            f"  mean KL divergence:        {kl} ({self.n_places} places)",
+        ]
+        if self.differences:
+            first = self.differences[0]
+            lines += [
+                f"  first difference: prompt {first.prompt}, token {first.position}",
+                f"    reference: {first.reference!r}",
+                f"    candidate: {first.candidate!r}",
+            ]
+        return "\n".join(lines)
+
+
+def compare(
+    reference: "Side",
+    candidate: "Side",
+    prompts: Sequence["Conversation"],
+    *,
+    max_new_tokens: int = 48,
+) -> Report:
+    """Compare two deployments of one model on prompts, token by token.
+
+    Args:
+        reference: What was trained; see `record`.
+        candidate: What is deployed; see `record`.
+        prompts: Conversations up to the answer.
+        max_new_tokens: Where answers that do not end are cut.
+
+    Returns:
+        The report. Its `repr` begins with the verdict.
+
+    Raises:
+        ValueError: See `record`.
+        ConnectionError: See `record`.
+
+    Taught in: notebooks/06_deployment.ipynb
+    """
+    recorded = record(reference, prompts, max_new_tokens=max_new_tokens)
+    theirs = record(candidate, prompts, max_new_tokens=max_new_tokens).answers
+    pairs = list(zip(recorded.answers, theirs, strict=True))
+    differences = tuple(
+        Difference(i, n_common(a.ids, b.ids), a.text, b.text)
+        for i, (a, b) in enumerate(pairs)
+        if (a.ids, a.end is None) != (b.ids, b.end is None)
+    )
+    divergences = [] if not_numbers(pairs) else [divergence(p, q) for p, q in places(pairs)]
+    report = Report(
+        n_prompts=len(prompts),
+        n_same_tokens=sum(a.prompt_ids == b.prompt_ids for a, b in pairs),
+        n_same_answers=len(prompts) - len(differences),
+        differences=differences,
+        n_near_ties=sum(is_near_tie(*pairs[difference.prompt]) for difference in differences),
+        mean_kl=statistics.fmean(divergences) if divergences else None,
+        worst_kl=max(divergences, default=None),
+        n_places=len(divergences),
+        verdict="",
+    )
+    return dataclasses.replace(report, verdict=verdict(report, pairs, recorded.without_adapter))

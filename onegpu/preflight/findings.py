@@ -1,0 +1,280 @@
+"""What a check reports: findings, and the kinds that there are.
+
+Taught in: notebooks/99_troubleshooting.ipynb
+"""
+
+import collections
+import dataclasses
+import html
+from collections.abc import Iterable
+
+__all__ = ["KINDS", "Finding", "Findings", "Kind", "Tally"]
+
+SECTIONS = "notebooks/99_troubleshooting.ipynb"
+N_PLACES = 3  # how many places a finding names
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What one code stands for.
+
+    Attributes:
+        severity: `error` where training fails or learns the wrong thing, `warning` where it may.
+        what: What is wrong, as the end of "3 of 100 rows ...".
+        fix: What to do.
+    """
+
+    severity: str
+    what: str
+    fix: str
+
+
+KINDS = {
+    # What can be seen in a row of a file
+    "unreadable": Kind("error", "cannot be read", "fix the file at the places named"),
+    "unknown-columns": Kind(
+        "error",
+        "have columns of no format",
+        "rename to messages, prompt and completion, or text; onegpu.rows has converters",
+    ),
+    "mixed-columns": Kind(
+        "error", "have other columns than the first", "give all rows the same columns"
+    ),
+    "not-text": Kind("error", "hold something else than text", "make every content a text"),
+    "huge-cell": Kind("error", "hold over a million characters", "split or remove them"),
+    "wrong-roles": Kind(
+        "error",
+        "have roles in a wrong order",
+        "system first or not at all, then user and assistant in turn, assistant last",
+    ),
+    "empty-turn": Kind("error", "have an empty turn", "remove the rows or fill the turn"),
+    "template-refuses": Kind(
+        "error",
+        "are refused by the chat template",
+        "put the system prompt into the first question; join turns of the same role",
+    ),
+    # What can be seen in its tokens
+    "no-template": Kind(
+        "error",
+        "hold messages, and the tokenizer has no chat template",
+        "take an instruct model's tokenizer, or set tokenizer.chat_template",
+    ),
+    "template-not-applied": Kind(
+        "warning",
+        "are not in the format of the chat template",
+        "give messages, or prompt and completion as messages, not text",
+    ),
+    "template-twice": Kind(
+        "error",
+        "hold a template inside a template",
+        "give contents without special tokens; the trainer applies the template",
+    ),
+    "prompt-differs": Kind(
+        "warning",
+        "begin otherwise than the prompt does at inference",
+        "use one template with the same options on both sides",
+    ),
+    "double-bos": Kind(
+        "error",
+        "begin with two BOS tokens",
+        "give messages instead of text, or tokenize with add_special_tokens=False",
+    ),
+    "eos-not-learned": Kind(
+        "error",
+        "do not learn to end",
+        "end each answer with the EOS token, and leave it in the labels",
+    ),
+    "nothing-learned": Kind(
+        "error", "have no learned token", "check the masks and max_length of these rows"
+    ),
+    "prompt-learned": Kind(
+        "warning",
+        "learn the prompt too",
+        "give prompt and completion, or set assistant_only_loss=True",
+    ),
+    "rows-dropped": Kind(
+        "error",
+        "are dropped: max_length leaves nothing to learn",
+        "raise max_length, or shorten or remove them",
+    ),
+    "completion-cut": Kind(
+        "error", "are cut by max_length", "raise max_length, or shorten or remove them"
+    ),
+    "duplicate-rows": Kind("warning", "have been there before", "remove them"),
+    "train-test-overlap": Kind(
+        "error", "of the evaluation are in the training data", "remove them from one of the two"
+    ),
+    "length-outlier": Kind(
+        "warning", "are over twenty times as long as most", "read them, and remove what is wrong"
+    ),
+    "script-outlier": Kind(
+        "warning", "are in another script than the rest", "read them, and remove what is wrong"
+    ),
+    "embeddings-too-few": Kind(
+        "error",
+        "hold tokens that the model has no embedding for",
+        "model.resize_token_embeddings(len(tokenizer)), before the adapter is added",
+    ),
+    # What can be seen in tokenizer, model and settings
+    "eos-differs": Kind(
+        "error",
+        "the model does not stop at what ends an answer",
+        "SFTConfig(eos_token=...) with the token that the template writes",
+    ),
+    "pad-is-eos": Kind(
+        "error",
+        "the collator masks the token that ends an answer, for it is the padding too",
+        "leave data_collator out: trl's own keeps it; or give padding a token of its own",
+    ),
+    "padding-side": Kind(
+        "warning",
+        "training batches are padded on the left",
+        "tokenizer.padding_side = 'right' for training; left is for generation",
+    ),
+    "packing-leaks": Kind(
+        "warning",
+        "packed rows can see their neighbours",
+        "packing_strategy='bfd', which keeps them apart",
+    ),
+    "adapter-frozen": Kind(
+        "error",
+        "nothing can be trained",
+        "PeftModel.from_pretrained(..., is_trainable=True), or give peft_config",
+    ),
+    "trainable-half": Kind(
+        "error",
+        "trainable weights are in a number type that fp16 training refuses",
+        "training.patch_trainer(trainer), or make trainable weights float32",
+    ),
+    "updates-rounded": Kind(
+        "warning",
+        "bfloat16 weights are too coarse for updates of this size",
+        "training.patch_trainer(trainer), or make trainable weights float32",
+    ),
+    "targets-missed": Kind(
+        "error",
+        "some target_modules match no layer",
+        "lora.matching_layers(model, [...]) lists what there is; or 'all-linear'",
+    ),
+    "new-tokens-untrained": Kind(
+        "error",
+        "the data use new tokens whose embeddings are not trained",
+        "LoraConfig(trainable_token_indices=[...]) with their ids",
+    ),
+    "learning-rate": Kind(
+        "warning",
+        "the learning rate is of an unusual size",
+        "about 1e-4 to 1e-3 for LoRA, 1e-6 to 1e-4 for full fine-tuning",
+    ),
+    "bf16-missing": Kind(
+        "warning", "this GPU only emulates bfloat16, slowly", "SFTConfig(bf16=False, fp16=True)"
+    ),
+    "generation-config": Kind(
+        "error",
+        "the generation config cannot be saved, so saving the model will fail",
+        "model.generation_config = transformers.GenerationConfig(), or fix what is named",
+    ),
+    "eval-memory": Kind(
+        "warning",
+        "evaluation keeps more logits than there is memory",
+        "per_device_eval_batch_size=1, eval_accumulation_steps=1, preprocess_logits_for_metrics",
+    ),
+    "no-gradient": Kind(
+        "error",
+        "most trainable weights get no gradient",
+        "quantization.keep_trainable(model) after loading in 4 bits; never train after eval()",
+    ),
+    "loss-too-high": Kind(
+        "error",
+        "the first loss is worse than guessing",
+        "check that tokenizer and weights belong together, and that the weights were loaded",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or may be.
+
+    Attributes:
+        code: Its kind, a key of `KINDS`.
+        severity: `error` or `warning`.
+        found: What was found.
+        where: Rows, files, layers or settings.
+        fix: What to do.
+        link: The section of the course that explains it.
+    """
+
+    code: str
+    severity: str
+    found: str
+    where: str
+    fix: str
+    link: str
+
+
+class Findings(list[Finding]):
+    """A list of findings, errors first, shown as a table in a notebook and as text elsewhere."""
+
+    def __init__(self, findings: Iterable[Finding] = ()):
+        super().__init__(sorted(findings, key=lambda finding: finding.severity))
+
+    @property
+    def codes(self) -> list[str]:
+        """The codes, in order."""
+        return [finding.code for finding in self]
+
+    def joined(self, others: "Findings") -> "Findings":
+        """Return these findings, and those of the others whose kind is not among them."""
+        return Findings([*self, *(f for f in others if f.code not in self.codes)])
+
+    def __repr__(self) -> str:
+        return "\n".join(
+            f"{f.severity.upper():8}{f.code}: {f.found} ({f.where})\n{'':8}fix: {f.fix}\n"
+            f"{'':8}read: {f.link}"
+            for f in self
+        ) or ("nothing found")
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return "<p>nothing found</p>"
+        cells = []
+        for f in self:
+            name = f.link.removeprefix("notebooks/")
+            first = f'<a href="{html.escape(name)}">{f.code}</a> ({f.severity})'
+            rest = [html.escape(text) for text in (f.found, f.where, f.fix)]
+            row = "".join(f'<td style="text-align:left">{text}</td>' for text in (first, *rest))
+            cells.append(f"<tr>{row}</tr>")
+        head = "".join(f"<th>{name}</th>" for name in ("finding", "what", "where", "fix"))
+        return f"<table><tr>{head}</tr>{''.join(cells)}</table>"
+
+
+class Tally:
+    """Counts what is found, in constant memory: of each kind a number and the first places."""
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._places: dict[str, list[str]] = {}
+        self._single: dict[str, Finding] = {}
+
+    def add(self, code: str, place: str, detail: str = "") -> None:
+        """Count a row of a kind."""
+        self._counts[code] += 1
+        places = self._places.setdefault(code, [])
+        if len(places) < N_PLACES:
+            places.append(f"{place}: {detail}" if detail else place)
+
+    def state(self, code: str, where: str, *, found: str | None = None) -> None:
+        """Report something that is no matter of rows."""
+        kind = KINDS[code]
+        link = f"{SECTIONS}#{code}"
+        self._single[code] = Finding(code, kind.severity, found or kind.what, where, kind.fix, link)
+
+    def findings(self) -> Findings:
+        """Return what was found."""
+        for code, count in self._counts.items():
+            places, more = self._places[code], count - len(self._places[code])
+            where = "; ".join(places) + (f"; {more:,} more" if more else "")
+            self.state(code, where, found=f"{count:,} of {self.n_rows:,} rows {KINDS[code].what}")
+        return Findings(self._single.values())

@@ -1,0 +1,30 @@
+"""The data sets of a trainer, of which any may be a stream: it has neither length nor index."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+__all__ = ["N_OF_STREAM", "checked_rows", "evaluation_sets", "lengths"]
+
+N_OF_STREAM = 10_000  # rows of a streamed data set that are looked at
+
+
+def checked_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a data set that are looked at: all, or the first ones of a stream."""
+    return iter(rows) if hasattr(rows, "__len__") else itertools.islice(rows, N_OF_STREAM)
+
+
+def evaluation_sets(trainer: "Trainer") -> dict[str, Iterable[Mapping[str, Any]]]:
+    """Return the data sets that a trainer evaluates on by their names, however many there are."""
+    sets = trainer.eval_dataset or {}
+    return dict(sets) if isinstance(sets, Mapping) else {"eval_dataset": sets}
+
+
+def lengths(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Return how many tokens each tokenized row has that is looked at."""
+    if hasattr(rows, "select_columns"):  # so that no other column is decoded
+        rows = rows.select_columns(["input_ids"])
+    return [len(row["input_ids"]) for row in checked_rows(rows)]
