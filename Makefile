@@ -9,8 +9,8 @@ STAMP := .venv/.installed
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
 
-# The stamp comes last, so a set-up that was interrupted is begun anew. It holds the seconds taken.
-$(STAMP): pyproject.toml requirements.txt constraints.txt
+# The stamp comes last, so a set-up that was interrupted is begun again. It holds the seconds taken.
+$(STAMP): pyproject.toml requirements.txt $(wildcard requirements/*.txt) constraints.txt
 	@echo "Setting up .venv: a few minutes, once"
 	@start=$$(date +%s) && \
 	{ test -f $@ || $(PYTHON) -m venv --clear .venv; } && \
@@ -22,53 +22,53 @@ $(STAMP): pyproject.toml requirements.txt constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]" && touch $@
 
 run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and scores
-	@$(BIN)/python tools/first_run.py
+	@$(BIN)/python -m tools.first_run
 
 test: .venv/.site .venv/.browser ## set up and run every check
-	@$(BIN)/python tools/check.py
+	@$(BIN)/python -m tools.check
 
 test-fast: .venv/.site ## run the checks that take no longer than five minutes together
-	@$(BIN)/python tools/check.py --fast
+	@$(BIN)/python -m tools.check --fast
 
 lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
 
 site: .venv/.site ## build the course as pages that need no network, in _build/html
-	@$(BIN)/python tools/build_site.py
+	@$(BIN)/python -m tools.site.build
 
 labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, five minutes
 	FINETUNING_PROFILE=cpu $(BIN)/python -m pytest -q tests/lab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
-	FINETUNING_PROFILE=cpu $(BIN)/python tools/notebook.py notebooks/*.ipynb
+	FINETUNING_PROFILE=cpu $(BIN)/python -m tools.notebook notebooks/*.ipynb
 
 flashcards: $(STAMP) ## write the flashcards of all chapters for Anki, runs/flashcards.apkg
-	@$(BIN)/python tools/write_flashcards.py
+	@$(BIN)/python -m tools.write_flashcards
 
 bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 	$(BIN)/python benchmarks/main_job.py
 
-measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON in results/
+measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON
 	@$(BIN)/python benchmarks/memory.py > helpers/data/records/memory_new.json && echo "wrote helpers/data/records/memory_new.json"
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it
 	-@$(BIN)/python -m helpers doctor
 
 data: $(STAMP) ## write the Yoda data set from its grammar
-	$(BIN)/python tools/write_data.py
+	$(BIN)/python -m tools.write_data
 
 images: $(STAMP) ## write the pictures of the Markdown pages
-	$(BIN)/python tools/write_images.py
+	$(BIN)/python -m tools.write_images
 
 links: $(STAMP) ## REPO=owner/name: set the repository's address in badges and install cells
-	$(BIN)/python tools/links.py $(REPO)
+	$(BIN)/python -m tools.links $(REPO)
 
-wheel: $(STAMP) ## build the library as one file for Colab, in dist
+wheel: $(STAMP) ## build both packages as one file, in dist: for Colab, or to keep
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 update: $(STAMP) ## try the newest versions beside .venv, run every check, report what broke
-	@$(BIN)/python tools/update.py
+	@$(BIN)/python -m tools.update
 
 clean: ## delete .venv, runs and the built site (the fetched model stays)
 	rm -rf .venv .venv-update runs _build

@@ -3,17 +3,16 @@
 Everything else is as in Chapter 0, but for half an epoch. Each variant changes one thing. It is
 scored by the loss on the validation split and by exact matches on 40 held-out sentences.
 
-usage: python benchmarks/lora_ablation.py [--steps N] > helpers/data/recorded/lora_ablation_cpu.json
+usage: python benchmarks/lora_ablation.py [--steps N] > helpers/data/records/lora_ablation_cpu.json
 """
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
 import sys
 from typing import Any
+
+from measuring import header
 
 N_HELD_OUT, N_VALIDATION = 40, 60
 ATTENTION, MLP = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
@@ -86,13 +85,8 @@ def main() -> None:
     from helpers import environment
 
     environment.quiet()
-    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes")
     outcome: dict[str, Any] = {
-        "environment": {
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
+        "environment": header(),
         "steps": steps,
         "held_out_sentences": N_HELD_OUT,
         "variants": {},

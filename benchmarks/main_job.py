@@ -4,60 +4,19 @@ Both train the same model on the same sentences in the same batches, with adapte
 size. The plain way is trl's defaults, changed only where they do not run on a CPU (`bf16`,
 `use_cpu`): float32 weights, recomputed activations, trl's loss and learning rate.
 
-usage: python benchmarks/main_job.py [--steps N] > results/main_job_cpu.json
+usage: python benchmarks/main_job.py [--steps N] > helpers/data/records/main_job_cpu.json
 """
 
 import argparse
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
+
+from measuring import alone, header, phase
 
 WAYS = ("plain", "chapter")
 N_HELD_OUT = 40
-
-
-@contextlib.contextmanager
-def phase(name: str, report: dict[str, dict[str, float]]) -> Iterator[dict[str, float]]:
-    """Note seconds, peak resident memory and, if the body sets `tokens`, tokens per second."""
-    import psutil
-
-    process, stop = psutil.Process(), threading.Event()
-    entry: dict[str, float] = {"peak_gib": 0.0}
-
-    def watch() -> None:
-        while not stop.wait(0.02):
-            entry["peak_gib"] = max(entry["peak_gib"], process.memory_info().rss / 1024**3)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.perf_counter()
-    try:
-        yield entry
-    finally:
-        entry["seconds"] = time.perf_counter() - start
-        stop.set()
-        watcher.join()
-    if "tokens" in entry:
-        entry["tokens_per_second"] = entry["tokens"] / entry["seconds"]
-    report[name] = {key: round(value, 3) for key, value in entry.items()}
-
-
-def versions() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    packages = ("torch", "transformers", "trl", "peft", "bitsandbytes")
-    return {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 def run(way: str, steps: int) -> dict[str, Any]:
@@ -121,13 +80,10 @@ def main() -> None:
     if arguments.way:
         print(json.dumps(run(arguments.way, arguments.steps)))
         return
-    reports = {}
-    for way in WAYS:
-        command = [sys.executable, __file__, "--steps", str(arguments.steps), "--way", way]
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        reports[way] = json.loads(result.stdout.splitlines()[-1])
+    steps = str(arguments.steps)
+    reports = {way: alone(__file__, "--steps", steps, "--way", way) for way in WAYS}
     outcome = {
-        "environment": versions(),
+        "environment": header(),
         "steps": arguments.steps,
         "held_out_sentences": N_HELD_OUT,
         **reports,

@@ -3,16 +3,17 @@
 Every step runs in a process of its own, on random weights of a real architecture: they take the
 same memory as trained ones. Add a row to ON_GPU, and send us what you find.
 
-usage: python benchmarks/memory.py > results/memory_<your card>.json
+usage: python benchmarks/memory.py > helpers/data/records/memory_<your card>.json
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from typing import Any
 
-from main_job import versions
+from measuring import alone, header
+
+from onegpu import memory
 
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 FULL: dict[str, Any] = {"model": "SmolLM2-135M", "batch": 4, "seq": 128, "precision": "fp32"}
@@ -40,26 +41,32 @@ ON_GPU = [
 N_STEPS = 2
 
 
-def measure(row: dict[str, Any]) -> dict[str, Any]:
-    """Run a row's steps in this process, and plan them."""
+def measure(name: str, **fields: Any) -> dict[str, Any]:
+    """Run a model's steps in this process, and plan them.
+
+    Args:
+        name: Of the model.
+        **fields: Those of `memory.TrainingStep`.
+
+    Returns:
+        What was planned, what was measured, and the one over the other.
+    """
     import torch
 
     from helpers import environment
-    from onegpu import memory
 
     environment.quiet()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     gpu = torch.cuda.mem_get_info()[1] / 1024**3 if device == "cuda" else 24
-    settings = {key: value for key, value in row.items() if key != "model"}
-    planned = memory.plan(row["model"], gpu=gpu, **settings)
-    settings = planned.settings
+    planned = memory.plan(name, gpu=gpu, **fields)
+    step = planned.step
     with tempfile.TemporaryDirectory() as folder:
-        save_random(row["model"], folder)
+        save_random(name, folder)
         with memory.measure(device) as measured:
             with measured.phase("load"):
-                model = load(folder, row, settings, device)
-                optimizer = build_optimizer(settings["optimizer"], model)
-            shape = (row["batch"], row["seq"])
+                model = load(folder, step, device=device)
+                optimizer = build_optimizer(step.optimizer, model)
+            shape = (step.batch, step.seq)
             ids = torch.randint(0, model.config.vocab_size, shape, device=device)
             for _ in range(N_STEPS):
                 optimizer.zero_grad()
@@ -91,36 +98,33 @@ def save_random(name: str, folder: str) -> None:
     )
 
 
-def load(folder: str, row: dict[str, Any], settings: dict[str, Any], device: str) -> Any:
+def load(folder: str, step: memory.TrainingStep, *, device: str) -> Any:
     """Load a model as the planner assumes it."""
-    import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    names = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-    dtype, quantization = names[settings["precision"]], settings["quantization"]
-    packing = BitsAndBytesConfig(
+    in_4_bits = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=quantization == "nf4-double",
-        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=step.quantization == "nf4-double",
+        bnb_4bit_compute_dtype=step.dtype,
     )
     model = AutoModelForCausalLM.from_pretrained(
         folder,
-        dtype=dtype,
+        dtype=step.dtype,
         device_map={"": device},
-        attn_implementation=settings["attention"],
-        quantization_config=packing if quantization else None,
+        attn_implementation=step.attention,
+        quantization_config=in_4_bits if step.quantization else None,
     )
     if device == "cpu":  # torch's profiler sees neither the map of a file nor the loader's threads
         for parameter in model.parameters():
             parameter.data = parameter.data.clone()
     model.config.use_cache = False
-    if row.get("lora"):
-        if quantization:
+    if step.lora is not None:
+        if step.quantization:
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **row["lora"]))
-    if settings["checkpointing"]:
+        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **step.lora))
+    if step.checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     for parameter in model.parameters():
@@ -149,7 +153,8 @@ def build_optimizer(name: str, model: Any) -> Any:
 def main() -> None:
     """Measure all rows of this machine."""
     if len(sys.argv) == 2:
-        print(json.dumps(measure(json.loads(sys.argv[1]))))
+        row = json.loads(sys.argv[1])
+        print(json.dumps(measure(row.pop("model"), **row)))
         return
     import torch
 
@@ -157,11 +162,9 @@ def main() -> None:
     rows = []
     for row in ON_GPU if on_gpu else ON_CPU:
         print(row, file=sys.stderr)
-        command = [sys.executable, __file__, json.dumps(row)]
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        rows.append(row | json.loads(result.stdout.splitlines()[-1]))
+        rows.append(row | alone(__file__, json.dumps(row)))
     card = torch.cuda.get_device_name() if on_gpu else "none: tensors counted on a CPU"
-    print(json.dumps({"environment": versions() | {"gpu": card}, "rows": rows}, indent=1))
+    print(json.dumps({"environment": header() | {"gpu": card}, "rows": rows}, indent=1))
 
 
 if __name__ == "__main__":

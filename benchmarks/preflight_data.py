@@ -1,20 +1,18 @@
 """Check data sets of growing size: time, and the memory that it takes. Prints JSON.
 
-usage: python benchmarks/preflight_data.py > results/preflight_data_cpu.json
-
 Each size runs in a process of its own, so that its peak memory can be read.
+
+usage: python benchmarks/preflight_data.py > helpers/data/records/preflight_data_cpu.json
 """
 
-import importlib.metadata
 import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import alone, header
 
 from helpers import environment, models, yoda
 from onegpu import preflight
@@ -61,18 +59,7 @@ def main() -> None:
     if len(sizes) == 1:
         print(json.dumps(measure(sizes[0])))
         return
-    runs = []
-    for size in sizes:
-        command = [sys.executable, __file__, str(size)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append(json.loads(done.stdout))
-    packages = ("torch", "transformers", "tokenizers")
-    report = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "runs": runs,
-    }
+    report = {"environment": header(), "runs": [alone(__file__, str(size)) for size in sizes]}
     print(json.dumps(report, indent=1))
 
 

@@ -1,24 +1,25 @@
-"""Time trl's defaults against the profile's settings, and each remedy alone, in one run; JSON.
+"""Time trl's defaults, the profile's settings, and each of their differences alone; prints JSON.
 
 Every way trains the same base model on the same rows in the same order, as many steps, and is asked
 the same held-out sentences. `full` and `lora` are trl's defaults, changed only where they do not
 run on a CPU. `rate` is `lora` with the profile's learning rate and schedule, without which there is
-no score to compare; each remedy is `rate` with one change; `profile` has them all.
+no score to compare; each of CHANGES is `rate` with one change; `profile` has them all.
 
-usage: python benchmarks/training.py [--steps N] [--limit-gib G] > results/training_cpu.json
+usage: python benchmarks/training.py [--steps N] [--limit-gib G]
+           > helpers/data/records/training_cpu.json
 """
 
 import argparse
 import contextlib
 import json
-import subprocess
 import sys
 from typing import Any
 
-from main_job import N_HELD_OUT, phase, versions
+from measuring import alone, header, phase
 
-REMEDIES = ("BF16", "4 bits", "no checkpointing", "loss of learned tokens", "eager attention")
-WAYS = ("full", "lora", "rate", *REMEDIES, "profile")
+N_HELD_OUT = 40
+CHANGES = ("BF16", "4 bits", "no checkpointing", "loss of learned tokens", "eager attention")
+WAYS = ("full", "lora", "rate", *CHANGES, "profile")
 
 
 def run(way: str, steps: int, limit_gib: float | None) -> dict[str, Any]:
@@ -126,14 +127,13 @@ def main() -> None:
         return
     reports = {}
     for way in WAYS:
-        command = [sys.executable, __file__, "--steps", str(arguments.steps), "--way", way]
+        options = ["--steps", str(arguments.steps), "--way", way]
         if arguments.limit_gib:
-            command += ["--limit-gib", str(arguments.limit_gib)]
-        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        reports[way] = json.loads(result.stdout.splitlines()[-1])
+            options += ["--limit-gib", str(arguments.limit_gib)]
+        reports[way] = alone(__file__, *options)
     seconds = {way: report["train"]["seconds"] for way, report in reports.items()}
     outcome = {
-        "environment": versions(),
+        "environment": header(),
         "steps": arguments.steps,
         "limit_gib": arguments.limit_gib,
         "held_out_sentences": N_HELD_OUT,

@@ -7,6 +7,7 @@ The tools that are of use without the course are in `onegpu`. Import what you ne
 __all__ = [
     "adapters",
     "bits",
+    "doctor",
     "environment",
     "exercises",
     "figures",

@@ -1,6 +1,6 @@
 """The bits of a number: integers, floating point from 32 bits down to 4, and NF4's table.
 
-Bits are written as a string of 0 and 1, the most significant first. What the formats are stands in
+Bits are written as a string of 0 and 1, the most significant first. The formats themselves are in
 `helpers.number_formats`.
 
 Taught in: notebooks/appendix_b_data_types.ipynb

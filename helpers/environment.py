@@ -54,6 +54,7 @@ class Profile:
         return getattr(torch, self.precision)
 
 
+# The three profiles, by name.
 PROFILES = {
     # At 50 tokens a sentence eager attention trains a fifth faster than SDPA's kernel for CPUs.
     "cpu": Profile("cpu", "no CUDA GPU", "cpu", EMBEDDED, "bfloat16", "eager"),
@@ -130,7 +131,10 @@ def _detect() -> str:
 
 
 def runs_folder() -> Path:
-    """Return the folder for what the notebooks write: `runs/` of the checkout, else of here.
+    """Return the folder for what the notebooks write.
+
+    Returns:
+        `runs/` of the checkout; without one, of the working directory.
 
     Example:
         >>> runs_folder().name

@@ -22,7 +22,6 @@ COURSE = "Fine-Tuning LLMs on One GPU"
 TITLE = "# Flashcards: "
 ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 MARKS = ("**Q.**", "**A.**")
-FORMULA = re.compile(r"\$([^$\n]+)\$")
 
 STYLE = """\
 .card { font: 20px/1.45 sans-serif; text-align: left; max-width: 38em; margin: 1em auto; }
@@ -65,7 +64,10 @@ class Deck:
 
 
 def decks() -> dict[str, str]:
-    """Return the chapters that have a deck: the name of the notebook, and the chapter's title.
+    """Return the chapters that have a deck.
+
+    Returns:
+        The chapter's title, by the name of its notebook.
 
     Example:
         >>> decks()["03_lora"]
@@ -79,6 +81,9 @@ def load(chapter: str) -> tuple[Card, ...]:
 
     Args:
         chapter: The name of its notebook, such as `02_quantization`.
+
+    Returns:
+        The cards.
 
     Raises:
         ValueError: There is no such deck, or its file is not well formed.
@@ -95,6 +100,9 @@ def show(chapter: str) -> Deck:
 
     Args:
         chapter: The name of its notebook, such as `02_quantization`.
+
+    Returns:
+        The deck, which shows itself with folded answers.
 
     Raises:
         ValueError: There is no such deck, or its file is not well formed.
@@ -127,7 +135,7 @@ def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> P
         The path.
 
     Raises:
-        ModuleNotFoundError: `genanki` or `markdown-it-py` is not installed.
+        ModuleNotFoundError: `genanki` or `mdit-py-plugins` is not installed.
         ValueError: The path has another ending, or a deck is not well formed.
     """
     path = Path(path)
@@ -139,7 +147,7 @@ def write_anki(path: "str | os.PathLike", *, repository: str | None = None) -> P
 
         to_html = _renderer(site)
     except ModuleNotFoundError as error:
-        needed = "to write Anki packages, pip install genanki markdown-it-py"
+        needed = "to write Anki packages, pip install genanki mdit-py-plugins"
         raise ModuleNotFoundError(f"{error}; {needed}", name=error.name) from None
     template = {"qfmt": "{{Question}}", "afmt": "{{FrontSide}}<hr id=answer>{{Answer}}"}
     note_type = genanki.Model(
@@ -168,6 +176,9 @@ def read(path: Path) -> Deck:
 
     Args:
         path: Markdown in the form that the module's docstring describes.
+
+    Returns:
+        The title and the cards.
 
     Raises:
         ValueError: The file is not well formed; the message names the line.
@@ -231,20 +242,13 @@ def _repository() -> str:
 def _renderer(site: str) -> Callable[[str], str]:
     r"""Return what makes HTML of Markdown: formulas in \( \), links to notebooks to the site."""
     from markdown_it import MarkdownIt
-
-    def formula(state: Any, silent: bool) -> bool:
-        found = FORMULA.match(state.src, state.pos)
-        if found and not silent:
-            state.push("formula", "", 0).content = found[1]
-        state.pos = found.end() if found else state.pos
-        return bool(found)
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
 
     def as_anki(_: Any, tokens: Any, number: int, *__: Any) -> str:
         return rf"\({html.escape(tokens[number].content)}\)"
 
-    parser = MarkdownIt("commonmark", {"html": False})
-    parser.inline.ruler.before("escape", "formula", formula)
-    parser.add_render_rule("formula", as_anki)
+    parser = MarkdownIt("commonmark", {"html": False}).use(dollarmath_plugin)
+    parser.add_render_rule("math_inline", as_anki)
 
     def to_html(text: str) -> str:
         tokens = parser.parse(text)

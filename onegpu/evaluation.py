@@ -119,7 +119,8 @@ def compare(
         `exact after` (counts), `chrF before` and `chrF after` (0 to 100).
 
     Raises:
-        ValueError: The lengths differ, or a group is empty.
+        ValueError: There are not as many answers as references, or as many truth values in a
+            group; or a group is empty.
 
     Example:
         >>> table = compare(["a"], ["b"], references=["b"], groups={"short": [True]})
@@ -130,6 +131,12 @@ def compare(
     """
     import pandas as pd
 
+    for name, answers in (("before", before), ("after", after)):
+        if len(answers) != len(references):
+            raise ValueError(
+                f"{name} has {len(answers)} answers for {len(references)} references: give one "
+                "answer each"
+            )
     rows = {}
     for name, chosen in {"all": [True] * len(references), **groups}.items():
         if len(chosen) != len(references) or not any(chosen):
@@ -137,13 +144,10 @@ def compare(
                 f"group {name!r} marks {sum(chosen)} of {len(chosen)} answers: give one truth "
                 f"value for each of the {len(references)}, at least one of them true"
             )
-        scores = []
-        for answers in (before, after):
-            pairs = [
-                p for p, c in zip(zip(answers, references, strict=True), chosen, strict=True) if c
-            ]
-            scores.append(score(*zip(*pairs, strict=True)))
-        old, new = scores
+        members = [number for number, is_member in enumerate(chosen) if is_member]
+        wanted = [references[number] for number in members]
+        old = score([before[number] for number in members], wanted)
+        new = score([after[number] for number in members], wanted)
         rows[name] = {
             "sentences": new.n_answers,
             "exact before": old.n_exact,

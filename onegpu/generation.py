@@ -13,9 +13,25 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Conversation", "ask", "ask_all", "evaluating"]
+__all__ = ["Conversation", "ask", "ask_all", "evaluating", "keeping_modes", "stop_ids"]
 
 Conversation = list[dict[str, str]]
+
+
+@contextlib.contextmanager
+def keeping_modes(model: "torch.nn.Module") -> Iterator[None]:
+    """Put each module of a model back into training or evaluation mode at the end of a block.
+
+    Args:
+        model: Any module. Some of its parts may be in training mode and others not, as in a
+            model whose frozen part stays in evaluation mode.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 @contextlib.contextmanager
@@ -23,8 +39,7 @@ def evaluating(model: "torch.nn.Module") -> Iterator[None]:
     """Put a model into evaluation mode, and each of its modules back afterwards, come what may.
 
     Args:
-        model: Any module. Some of its parts may be in training mode and others not, as in a
-            model whose frozen part stays in evaluation mode.
+        model: Any module.
 
     Example:
         >>> import torch
@@ -35,13 +50,24 @@ def evaluating(model: "torch.nn.Module") -> Iterator[None]:
         >>> model.training
         True
     """
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with keeping_modes(model):
+        model.eval()
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+
+
+def stop_ids(model: "PreTrainedModel") -> list[int]:
+    """Return the tokens at which a model stops to generate.
+
+    Args:
+        model: With its generation config.
+
+    Returns:
+        Their ids; none where the config names none.
+    """
+    ids = model.generation_config.eos_token_id
+    if ids is None:
+        return []
+    return ids if isinstance(ids, list) else [ids]
 
 
 def ask(
@@ -80,7 +106,7 @@ def ask_all(
 ) -> list[str]:
     """Return the answers to many prompts, a batch at a time, padded on the left.
 
-    Generation goes on at the right end of every row, so the padding must stand at the left:
+    Generation goes on at the right end of every row, so the padding must be on the left:
     padded on the right, a model has to go on after padding, which it never saw in training.
 
     Args:

@@ -35,9 +35,9 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
         The file.
 
     Raises:
-        ValueError: The folder holds an adapter alone, packed weights, no tokenizer or no template;
-            or the type is one that only `quantize` writes.
-        RuntimeError: The script failed; with its last words.
+        ValueError: The folder holds an adapter alone, quantized weights, no tokenizer or no
+            template; or the type is one that only `quantize` writes.
+        RuntimeError: The script failed. The message ends with what it said last.
 
     Taught in: notebooks/06_deployment.ipynb
     """
@@ -49,16 +49,18 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
         )
     if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
         raise ValueError(
-            f"{folder} holds an adapter alone: load it on its base, unpacked, merged = "
+            f"{folder} holds an adapter alone: load it on its base without quantization, merged = "
             "peft_model.merge_and_unload(), merged.save_pretrained(...) and the tokenizer's too; "
             "or convert_adapter, to apply it in llama.cpp"
         )
     sources.verify_folder(folder)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    if packed := config.get("quantization_config"):
+    quantization = config.get("quantization_config")
+    if quantization:
         raise ValueError(
-            f"the weights in {folder} are packed by {packed.get('quant_method')}, which llama.cpp "
-            "does not read: unpack the base with model.dequantize(), merge there, and save that"
+            f"the weights in {folder} are quantized by {quantization.get('quant_method')}, which "
+            "llama.cpp does not read: dequantize the base with model.dequantize(), merge there, "
+            "and save that"
         )
     llama_cpp.run("convert_hf_to_gguf.py", folder, "--outfile", path, "--outtype", outtype.lower())
     return path
@@ -138,6 +140,9 @@ def perplexity(model: Path | str, text: Path | str, *, context: int = 512) -> fl
         text: A text file of at least twice `context` tokens.
         context: Tokens in a window; the second half of each is scored.
 
+    Returns:
+        From 1.
+
     Raises:
         RuntimeError: The program failed: the text is too short, say.
 
@@ -186,7 +191,9 @@ class Inspection:
         lines += [f"  {key}: {self.metadata[key]}" for key in general if key in self.metadata]
         for kind, (n, n_bytes) in self.by_type().items():
             lines.append(f"  {n} tensors in {kind}: {n_bytes / 1e6:.1f} MB")
-        lines += [f"warning: {warning}" for warning in self.warnings] or ["nothing is missing"]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        if not self.warnings:
+            lines.append("nothing is missing")
         return "\n".join(lines)
 
 
@@ -216,15 +223,17 @@ def inspect(path: Path | str) -> Inspection:
             raise ValueError(f"{path} is no GGUF file: it does not begin with the letters GGUF")
     try:
         reader = GGUFReader(path)
-        metadata = {
-            name: f"{len(field.data):,} values" if len(field.data) > 8 else field.contents()
-            for name, field in reader.fields.items()
-        }
-        special = {
-            kind: reader.fields["tokenizer.ggml.tokens"].contents(metadata[key])
-            for kind in ("bos", "eos", "eot")
-            if (key := f"tokenizer.ggml.{kind}_token_id") in metadata
-        }
+        metadata = {}
+        for name, field in reader.fields.items():
+            if len(field.data) > 8:
+                metadata[name] = f"{len(field.data):,} values"
+            else:
+                metadata[name] = field.contents()
+        special = {}
+        for kind in ("bos", "eos", "eot"):
+            key = f"tokenizer.ggml.{kind}_token_id"
+            if key in metadata:
+                special[kind] = reader.fields["tokenizer.ggml.tokens"].contents(metadata[key])
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise ValueError(
             f"{path} is cut short or damaged ({error}): copy or convert it again"
@@ -245,7 +254,7 @@ def _warnings(metadata: dict[str, Any], special: dict[str, str]) -> list[str]:
     if template is None:
         found.append("no chat template: a server takes one of its own, which may be another")
     if metadata["tokenizer.ggml.model"] == "gpt2" and not metadata.get("tokenizer.ggml.pre"):
-        found.append("no pre-tokenizer: text is split otherwise than in training")
+        found.append("no pre-tokenizer: text is split differently than in training")
     ends = [special[kind] for kind in ("eos", "eot") if kind in special]
     if not ends:
         found.append("no end token: answers will not stop")

@@ -12,7 +12,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from onegpu import downloads, processes
+from onegpu import downloads, processes, progress
 
 __all__ = ["COMMIT", "PACKAGE", "PROGRAMS", "SCRIPTS", "build", "tiny_model"]
 
@@ -144,7 +144,7 @@ def _unpack(archive: Path, scratch: Path) -> None:
 
 
 def _compile(source: Path, build: Path, settings: dict[str, str], scratch: Path) -> None:
-    """Compile the programs into `build/bin`, with a line of progress."""
+    """Compile the programs into `build/bin`."""
     cmake, ninja = (_build_tool(name, scratch) for name in BUILD_TOOLS)
     options = [f"-D{name}={value}" for name, value in settings.items()]
     options += ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"]
@@ -155,6 +155,7 @@ def _compile(source: Path, build: Path, settings: dict[str, str], scratch: Path)
     processes.run(
         [cmake, "-S", source, "-B", build, *options], "cmake could not configure llama.cpp"
     )
+    print("Compiling llama.cpp: some minutes, once", flush=True)
     compiler = subprocess.Popen(
         [ninja, "-C", build, *PROGRAMS],
         stdout=subprocess.PIPE,
@@ -162,12 +163,12 @@ def _compile(source: Path, build: Path, settings: dict[str, str], scratch: Path)
         text=True,
     )
     lines = []
-    for line in compiler.stdout:
-        lines.append(line)
-        if step := re.match(r"\[(\d+)/(\d+)\]", line):
-            done, of = map(int, step.groups())
-            print(f"\rCompiling llama.cpp: {100 * done // of} %", end="", flush=True)
-    print()
+    with progress.bar(what="compiling llama.cpp", unit="file") as shown:
+        for line in compiler.stdout:
+            lines.append(line)
+            if step := re.match(r"\[(\d+)/(\d+)\]", line):
+                done, shown.total = map(int, step.groups())
+                shown.update(done - shown.n)
     if compiler.wait():
         raise RuntimeError(f"llama.cpp could not be compiled:\n{''.join(lines[-20:])}")
 

@@ -50,6 +50,9 @@ def tool(name: str) -> Path:
 def is_installed() -> bool:
     """Return whether all tools are there.
 
+    Returns:
+        True where `tool` finds each of them, whether it runs or not.
+
     Example:
         >>> is_installed() in (True, False)
         True
@@ -80,10 +83,13 @@ def install() -> None:
         )
     home = _home()
     with downloads.workplace(home.parent, llama_build.PACKAGE) as scratch:
-        # A build that crashes where it was compiled for would come out the same again.
-        for portable in (True,) if home.exists() else (False, True):
+        kinds = [False, True]
+        if home.exists():  # it crashes on what it was compiled for, and would do so again
+            kinds = [True]
+        for portable in kinds:
             if is_installed():
-                if not (crash := _crash()):  # another process may have compiled it meanwhile
+                crash = _crash()
+                if not crash:  # another process may have compiled it meanwhile
                     return
                 print(f"llama.cpp is installed, but it failed a test on this machine: {crash}")
             if portable:
@@ -91,7 +97,8 @@ def install() -> None:
             built = llama_build.build(home.parent, scratch, portable=portable)
             shutil.rmtree(home, ignore_errors=True)
             built.rename(home)
-        if crash := _crash():
+        crash = _crash()
+        if crash:
             raise RuntimeError(
                 f"llama.cpp was compiled, but even the portable build failed: {crash}\nInstall "
                 "llama.cpp another way, so that these are on your PATH: "
@@ -122,11 +129,10 @@ def run(name: str, *arguments: str | Path) -> str:
 def _processor() -> str:
     """Return what a build is compiled for: architecture, C library, and instruction sets."""
     found = platform.processor()
-    if CPU_INFO.exists():
-        flags = re.search(
-            r"^(?:flags|Features)\s*:(.*)$", CPU_INFO.read_text("utf-8"), re.MULTILINE
-        )
-        found = " ".join(sorted(set(INSTRUCTIONS.findall(flags[1])))) if flags else found
+    text = CPU_INFO.read_text("utf-8") if CPU_INFO.exists() else ""
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    if flags:
+        found = " ".join(sorted(set(INSTRUCTIONS.findall(flags[1]))))
     short = hashlib.sha256(found.encode()).hexdigest()[:8]
     return "-".join(part for part in (platform.machine(), *platform.libc_ver(), short) if part)
 
@@ -137,7 +143,9 @@ def _home() -> Path:
 
 
 def _find(name: str) -> Path | None:
-    built = _home() / ("bin" if name in PROGRAMS else "") / name
+    built = _home() / name
+    if name in PROGRAMS:
+        built = _home() / "bin" / name
     if built.exists():
         return built
     found = shutil.which(name)

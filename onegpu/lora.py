@@ -213,29 +213,23 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
         The layers that the adapter is for.
 
     Raises:
-        ValueError: There is no adapter, it names layers that the model does not have, lacks some
-            that it has, or its shapes are those of another model. The message names layers that
-            exist.
+        ValueError: There is no LoRA adapter, it names layers that the model does not have, lacks
+            some that it has, or its shapes are those of another model. The message names layers
+            that exist.
 
     Taught in: notebooks/03_lora.ipynb
     """
-    from safetensors import safe_open
-
     path = Path(folder) / "adapter_model.safetensors"
     if not path.exists():
         raise ValueError(f"{folder} holds no adapter: expected {path.name} in it")
-    layers, adapted = linear_layers(model), {}
-    with safe_open(path, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - the file is no mapping
-            found = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
-            if found:
-                shape = file.get_slice(key).get_shape()
-                adapted.setdefault(found[1], {})[found[2]] = shape
+    layers, adapted = linear_layers(model), _saved_shapes(path)
+    if not adapted:
+        raise ValueError(f"{path} holds no LoRA weights: it is an adapter of another kind")
     missing = [name for name in adapted if name not in layers]
-    if missing or not adapted:
+    if missing:
         raise ValueError(
             f"{len(missing)} of the adapter's {len(adapted)} layers are not in "
-            f"{type(model).__name__}, such as {(missing or ['none'])[0]}; it has "
+            f"{type(model).__name__}, such as {missing[0]}; it has "
             f"{', '.join(list(layers)[:3])}, ... Load the base model that is named in "
             "adapter_config.json"
         )
@@ -256,3 +250,16 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
                 "another base model. Load the one that is named in adapter_config.json"
             )
     return list(adapted)
+
+
+def _saved_shapes(path: Path) -> dict[str, dict[str, list[int]]]:
+    """Return the shapes of A and B of each layer in an adapter's file."""
+    from safetensors import safe_open
+
+    shapes: dict[str, dict[str, list[int]]] = {}
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - the file is no mapping
+            found = re.fullmatch(r"base_model\.model\.(.+)\.lora_([AB])\.weight", key)
+            if found:
+                shapes.setdefault(found[1], {})[found[2]] = file.get_slice(key).get_shape()
+    return shapes

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from onegpu.chat import IGNORED
+
 if TYPE_CHECKING:
     from trl import SFTTrainer
 
@@ -33,13 +35,15 @@ def learned_tokens_loss(
     import torch
 
     inputs = dict(inputs)
-    following = torch.nn.functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=-100)
-    positions = (following != -100).any(dim=0).nonzero().squeeze(1)
+    following = torch.nn.functional.pad(inputs.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+    positions = (following != IGNORED).any(dim=0).nonzero().squeeze(1)
     following = following[:, positions]  # (batch, positions)
     outputs = model(**inputs, use_cache=False, logits_to_keep=positions)
     logits = outputs.logits.float()  # (batch, positions, vocab)
     total = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), following.flatten(), ignore_index=-100, reduction="sum"
+        logits.flatten(0, 1), following.flatten(), ignore_index=IGNORED, reduction="sum"
     )
-    count = (following != -100).sum() if num_items_in_batch is None else num_items_in_batch
+    count = num_items_in_batch
+    if count is None:
+        count = (following != IGNORED).sum()
     return (total / count, outputs) if return_outputs else total / count

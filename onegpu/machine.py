@@ -12,7 +12,10 @@ GIB, MIB = 1024**3, 1024**2
 
 
 def cpu_has_bfloat16() -> bool:
-    """Return whether this processor multiplies bfloat16 matrices in hardware.
+    """Tell whether this processor multiplies bfloat16 matrices in hardware.
+
+    Returns:
+        True or False; a processor that lists the instructions and is not granted them has none.
 
     Example:
         >>> cpu_has_bfloat16() in (True, False)
@@ -34,6 +37,9 @@ def memory_bytes(device: "torch.device | None" = None) -> int:
 
     Args:
         device: A CUDA GPU; without it, or for a CPU, the machine itself.
+
+    Returns:
+        Bytes, in use or not.
 
     Raises:
         OSError: The system does not say (Windows).

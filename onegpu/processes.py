@@ -27,6 +27,9 @@ def run(command: Sequence[str | Path], complaint: str) -> str:
         command: A program and its arguments.
         complaint: How the message begins where the command fails.
 
+    Returns:
+        Its output and its errors together.
+
     Raises:
         RuntimeError: It failed. The message says how it ended, and what it printed last.
     """

@@ -30,6 +30,12 @@ class Run:
     def last(self, quantity: str) -> float:
         """Return the last value of a quantity.
 
+        Args:
+            quantity: A key of `curves`.
+
+        Returns:
+            Its value at the last step that logged it.
+
         Raises:
             ValueError: The run has not logged it.
         """
@@ -91,14 +97,14 @@ def latest_checkpoint(folder: Path | str) -> Path | None:
         folder: The `output_dir` of a run.
 
     Returns:
-        A folder for `trainer.train(resume_from_checkpoint=...)`.
+        A folder for `trainer.train(resume_from_checkpoint=...)`, or None.
     """
-    numbered = [
-        (int(number), path)
-        for path in Path(folder).glob("checkpoint-*")
-        if (number := path.name.rpartition("-")[2]).isdecimal() and _is_complete(path)
-    ]
-    return max(numbered)[1] if numbered else None
+    complete = {}
+    for path in Path(folder).glob("checkpoint-*"):
+        number = path.name.removeprefix("checkpoint-")
+        if number.isdecimal() and _is_complete(path):
+            complete[int(number)] = path
+    return complete[max(complete)] if complete else None
 
 
 def _is_complete(checkpoint: Path) -> bool:

@@ -60,7 +60,11 @@ class Server:
         return self._process.poll() is None
 
     def why_silent(self) -> str:
-        """Return how the process ended, if it has, and the last lines of its log."""
+        """Return how the process ended, if it has, and the last lines of its log.
+
+        Returns:
+            Two parts of a message, each on a line of its own.
+        """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=1)  # its connections close a moment before it has ended
         code = self._process.returncode
@@ -88,7 +92,7 @@ def serve(
 
     Args:
         model: The GGUF file.
-        adapters: Adapters as GGUF files. All are applied, unless a request says otherwise:
+        adapters: Adapters as GGUF files. All are applied, unless a request asks for others:
             `"lora": [{"id": 0, "scale": 0.0}]`.
         context: Tokens that a conversation may have.
         port: Of loopback; a free one without it.
@@ -137,11 +141,14 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
     Args:
         server: A server, or its address.
         path: Such as `/v1/chat/completions`.
-        body: What to post; without it the answer to a GET.
+        body: What to post; without it, a GET is sent.
+
+    Returns:
+        The answer.
 
     Raises:
         ConnectionError: No server answers there.
-        RuntimeError: It answers with an error; with its words.
+        RuntimeError: It answers with an error, which the message repeats.
 
     Taught in: notebooks/06_deployment.ipynb
     """

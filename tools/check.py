@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-import browser
+from tools import browser
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--no-header", "--durations=5"]
@@ -43,10 +43,16 @@ NOTEBOOKS = [
 CHECKS = {
     "ruff lint": [sys.executable, "-m", "ruff", "check"],
     "ruff format": [sys.executable, "-m", "ruff", "format", "--check"],
-    "prose": [sys.executable, "tools/prose.py"],
+    "prose": [sys.executable, "-m", "tools.prose"],
+    "dependencies": [sys.executable, "-m", "deptry", "."],
+    "types": [
+        *(sys.executable, "-m", "pyrefly", "check"),
+        *("--python-interpreter-path", sys.executable),
+    ],
+    "docstrings": [sys.executable, "-m", "pydoclint.main", "onegpu", "helpers"],
     "model": [sys.executable, "-m", "helpers", "fetch"],
     "unit tests": [*PYTEST, *BY_FILE, "tests/unit"],
-    "doctests": [*PYTEST, "--doctest-modules", "helpers", "tools"],
+    "doctests": [*PYTEST, "--doctest-modules", "onegpu", "helpers", "tools"],
     "static notebook checks": [*PYTEST, "tests/notebooks/test_static.py"],
     "API drift": [*PYTEST, "tests/notebooks/test_api_drift.py"],
     "test harness": [*PYTEST, *IN_TWO, "tests/notebooks/test_harness.py"],

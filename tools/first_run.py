@@ -10,20 +10,22 @@ import sys
 import time
 from pathlib import Path
 
-import notebook
 from nbclient.exceptions import CellExecutionError
 
 from helpers import adapters, environment, models
+from tools import notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTER = ROOT / "notebooks" / "00_tldr.ipynb"
+LIBRARY = ("onegpu", "helpers")
 SETUP_SECONDS = ROOT / ".venv" / ".installed"
 
 
 def fingerprint(profile: environment.Profile) -> str:
     """Return a digest of all that decides the outcome: profile, versions, library, chapter."""
     digest = hashlib.sha256(repr(profile).encode())
-    for path in [ROOT / "constraints.txt", *sorted((ROOT / "helpers").rglob("*.py"))]:
+    library = [path for name in LIBRARY for path in sorted((ROOT / name).rglob("*.py"))]
+    for path in [ROOT / "constraints.txt", *library]:
         digest.update(path.read_bytes())
     for cell in json.loads(CHAPTER.read_text("utf-8"))["cells"]:
         digest.update("".join(cell["source"]).encode())

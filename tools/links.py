@@ -1,7 +1,7 @@
-"""Write the repository's address and the course's version into badges and install cells.
+"""Write the repository's address and the course's version into badges, install cells and findings.
 
 `pyproject.toml` holds both; everything else is generated from it.
-usage: python tools/links.py [owner/name]
+usage: python -m tools.links [owner/name]
 """
 
 import re
@@ -16,6 +16,8 @@ PLACEHOLDER = "your_name/fine-tuning-on-one-gpu"  # until the course is publishe
 REPOSITORY = re.compile(r'(?<=Repository = "https://github\.com/)[^"]+')
 COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^)]+?/notebooks/")
 CITATION = re.compile(r"(?<={https://github\.com/)[^}]+")
+WHEEL = re.compile(r"(?<=fine_tuning_on_one_gpu-)[\d.]+(?=-py3-none-any\.whl)")
+PAGES = re.compile(r'https://[\w.-]+\.github\.io/[\w.-]+(?="|/notebooks/)')  # on the web
 
 BADGE = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})"
 INSTALL = """\
@@ -30,15 +32,17 @@ if "google.colab" in sys.modules:
     # Your own wheel comes first (Appendix A), from this session's files or from your Drive.
     wheels = glob("fine_tuning_*.whl") or glob("drive/MyDrive/fine-tuning-on-one-gpu/*.whl")
     if wheels:
-        course = max(wheels, key=os.path.getmtime)
+        course = max(wheels, key=os.path.getmtime) + "[course]"
     else:
         {otherwise}
-    %pip install --quiet {{course}}
+    %pip install --quiet "{{course}}"
     import pyarrow
 
     if pyarrow.__version__ != importlib.metadata.version("pyarrow"):
         sys.exit("pyarrow was upgraded: choose Runtime > Restart session, then run all cells")"""
-PUBLISHED = 'course = "git+https://github.com/{repository}@v{version}"'
+PUBLISHED = (
+    'course = "fine-tuning-on-one-gpu[course] @ git+https://github.com/{repository}@v{version}"'
+)
 UNPUBLISHED = (
     'sys.exit("The course is not on GitHub yet, and no wheel of it is here: see Appendix A")'
 )
@@ -62,6 +66,12 @@ def colab(root: Path = ROOT) -> str:
     """Return the address below which Colab opens the notebooks of this version's release."""
     released = f"{repository(root)}/blob/v{version(root)}"
     return f"https://colab.research.google.com/github/{released}/notebooks/"
+
+
+def pages(address: str) -> str:
+    """Return where GitHub shows the pages of `owner/name`."""
+    owner, _, name = address.partition("/")
+    return f"https://{owner.lower()}.github.io/{name}"
 
 
 def generated(tag: str, notebook: str, root: Path = ROOT) -> str:
@@ -90,9 +100,13 @@ def rewrite(root: Path, new: str) -> list[Path]:
             changed.append(path)
 
     project, readme = root / "pyproject.toml", root / "README.md"
-    write(project, REPOSITORY.sub(new, project.read_text("utf-8")))
+    findings = root / "onegpu" / "preflight" / "findings.py"
+    text = REPOSITORY.sub(new, project.read_text("utf-8"))
+    write(project, PAGES.sub(pages(new), text))
     text = COLAB.sub(colab(root), readme.read_text("utf-8"))
-    write(readme, CITATION.sub(new, text))
+    text = WHEEL.sub(version(root), CITATION.sub(new, text))
+    write(readme, PAGES.sub(pages(new), text))
+    write(findings, PAGES.sub(pages(new), findings.read_text("utf-8")))
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         for cell in notebook.cells:

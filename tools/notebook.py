@@ -1,6 +1,6 @@
 """Execute notebooks, showing progress, and write them in one normal form.
 
-usage: python tools/notebook.py NOTEBOOK...    (in place; `make notebooks` does all)
+usage: python -m tools.notebook NOTEBOOK...    (in place; `make notebooks` does all)
 """
 
 import re

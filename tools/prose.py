@@ -17,7 +17,7 @@ APART = re.compile(
 )
 PLAIN = (
     *("*.md", GLOSSARY, "helpers/data/flashcards/*.md", ".github/**/*.yml", "deploy/*"),
-    *("helpers/**/*.py", "tools/*.py", "benchmarks/*.py"),
+    *("onegpu/**/*.py", "helpers/**/*.py", "tools/**/*.py", "benchmarks/*.py"),
 )
 
 

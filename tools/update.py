@@ -1,39 +1,53 @@
 """Try the newest versions in an environment of their own: the work of `make update`.
 
-Resolves the requirements without the constraints, installs them into `.venv-update`, runs every
-check there, and reports which versions changed and what broke. `constraints.txt`, and the table
-made from it, are written only if all checks passed; `.venv` is never touched.
+Resolves the newest versions that go together, installs them into `.venv-update`, runs every check
+there, and reports which versions changed and what broke. `constraints.txt`, and the table made
+from it, are written only if all checks passed; `.venv` is never touched.
 """
 
-import json
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import check
-import versions
+from tools import check, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
 # The exact versions that the tests ran, for a fresh machine: Python {python} on a CPU.
-# Made by `pip freeze` in a fresh environment after every check passed there.
+# Resolved by `uv pip compile`, and written after every check passed in a fresh environment.
 """
-EVERYTHING = ".[dev,site,browser]"
+# uv reads none of pip's settings, and has the same options.
+SHARED = ("index-url", "extra-index-url", "find-links", "constraint")
+# The newest of all indexes, as pip takes it; uv by itself stops at the first that has the name.
+RESOLVE = ["-m", "uv", "pip", "compile", "pyproject.toml", "--all-extras", "--no-annotate"]
+RESOLVE += ["--index-strategy", "unsafe-best-match"]
 # What torch's CUDA build brings, each at the version that torch itself names.
 OF_CUDA = re.compile(r"nvidia-|cuda-|triton$")
 
 
 def tested(text: str) -> dict[str, str]:
-    """Return the versions in the output of `pip freeze`, without what only torch for CUDA needs."""
+    """Return the versions that uv resolved, without what only torch for CUDA needs."""
     return {name: v for name, v in versions.pins(text).items() if not OF_CUDA.match(name)}
 
 
-def resolved(report: str) -> dict[str, str]:
-    """Return the versions in a report of `pip install --report`, this project left out."""
-    items = json.loads(report)["install"]
-    found = (item["metadata"] for item in items if not item.get("is_direct"))
-    return tested("\n".join(f"{data['name']}=={data['version']}" for data in found))
+def as_pip(settings: str) -> list[str]:
+    r"""Return options that let uv look where pip looks.
+
+    Args:
+        settings: The output of `pip config list`, in which the environment's settings come first.
+
+    Example:
+        >>> as_pip(r"global.find-links='\n/wheels\n/more'")
+        ['--find-links', '/wheels', '--find-links', '/more']
+    """
+    options = []
+    for name in SHARED:
+        if found := re.search(rf"^\S+\.{name}=(.+)$", settings, re.MULTILINE):
+            for place in ast.literal_eval(found[1]).split():
+                options += [f"--{name}", place]
+    return options
 
 
 def changes(old: dict[str, str], new: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -43,7 +57,7 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[tuple[str, str, st
 
 
 def failures(output: str) -> dict[str, list[str]]:
-    """Return what failed, by check, from the output of `tools/check.py`.
+    """Return what failed, by check, from the output of `tools.check`.
 
     A check's lines are those in which pytest names a test, or else its last ten, uncoloured.
     """
@@ -86,26 +100,28 @@ def main(root: Path = ROOT) -> int:
     """Try, report, and write the constraints if all is well. Return 1 if something broke."""
     folder, constraints = root / ".venv-update", root / "constraints.txt"
     old = versions.pins(constraints.read_text("utf-8"))
+    settings = run([sys.executable, "-m", "pip", "config", "list"]).stdout
+    plan = run([sys.executable, *RESOLVE, "--python", sys.executable, *as_pip(settings)])
+    if plan.returncode:
+        print("uv finds no set of versions that go together")
+        return 1
+    new = tested(plan.stdout)
+    if not changes(old, new):
+        print("Nothing is newer than constraints.txt")
+        return 0
     print("Setting up .venv-update", flush=True)
     run([sys.executable, "-m", "venv", "--clear", folder])
     python = folder / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--quiet", "--editable", EVERYTHING]
-    plan = run([*install, "--dry-run", "--report", "-"])
-    if plan.returncode:
-        print("pip finds no set of versions that go together")
+    pins = "".join(f"{name}=={version}\n" for name, version in new.items())
+    (folder / "pins.txt").write_text(pins, "utf-8")
+    pinned = ["--requirement", folder / "pins.txt", "--editable", "."]
+    if run([python, "-m", "pip", "install", "--quiet", *pinned]).returncode:
+        print("pip could not install what uv had resolved")
         return 1
-    if not changes(old, resolved(plan.stdout)):
-        print("Nothing is newer than constraints.txt")
-        return 0
-    if run(install).returncode:
-        print("pip could not install what it had resolved")
-        return 1
-    frozen = run([python, "-m", "pip", "freeze", "--exclude-editable"]).stdout
-    new = tested(frozen)
-    checked = run([python, root / "tools" / "check.py"], show=True)
+    checked = run([python, "-m", "tools.check"], show=True)
     broken = failures(checked.stdout)
     if checked.returncode and not broken:
-        broken = {"tools/check.py": checked.stdout.splitlines()[-10:]}
+        broken = {"tools.check": checked.stdout.splitlines()[-10:]}
     text = report(changes(old, new), broken)
     (folder / "report.md").write_text(text, "utf-8")
     print(f"\n{text}")
@@ -113,7 +129,6 @@ def main(root: Path = ROOT) -> int:
         print("constraints.txt stays as it is. This report: .venv-update/report.md")
         return 1
     header = HEADER.format(python=f"{sys.version_info.major}.{sys.version_info.minor}")
-    pins = "".join(f"{name}=={version}\n" for name, version in new.items())
     constraints.write_text(header + pins, "utf-8")
     versions.write(root)
     print("wrote constraints.txt and the table in FAQ.md; `make test` in a fresh .venv comes next")

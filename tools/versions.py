@@ -1,6 +1,6 @@
 """Write the table of versions into FAQ.md, from `requirements.txt` and `constraints.txt`.
 
-usage: python tools/versions.py
+usage: python -m tools.versions
 """
 
 import re

@@ -1,8 +1,7 @@
 """Write the flashcards of all chapters as an Anki package into `runs/`, and say where it lies."""
 
-import links
-
 from helpers import environment, flashcards
+from tools import links
 
 if __name__ == "__main__":
     file = environment.runs_folder() / "flashcards.apkg"

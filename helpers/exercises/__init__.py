@@ -1,6 +1,6 @@
 """Check cells: tell the reader of a chapter whether an answer is right, and if not, what is wrong.
 
-The checks of a chapter stand in the module of its name; each is a function `exercise_<number>`
+The checks of a chapter are in the module of its name; each is a function `exercise_<number>`
 that takes the answer and returns what is wrong with it, or nothing.
 """
 

@@ -60,10 +60,10 @@ def exercise_3(bits_per_weight: Callable[[int, int], float]) -> str | None:
 def exercise_4(nf4_bytes: Callable[[int, int, bool], float]) -> str | None:
     """Check the footprint of a model in NF4."""
     for n_linear, n_embedding, tied, what in (
-        (6400, 0, True, "6,400 packed weights are 3,200 bytes and 100 scales of 4"),
+        (6400, 0, True, "6,400 quantized weights are 3,200 bytes and 100 scales of 4"),
         (0, 1000, True, "with tied=True there is one matrix of 1,000 weights, 2 bytes each"),
         (0, 1000, False, "with tied=False the output layer is a second matrix"),
-        (6400, 1000, False, "with tied=False, packed layers and both matrices together"),
+        (6400, 1000, False, "with tied=False, quantized layers and both matrices together"),
     ):
         expected = n_linear * 0.5 + n_linear / 64 * 4 + 2 * n_embedding * (1 if tied else 2)
         found = nf4_bytes(n_linear, n_embedding, tied)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from helpers.figures.ink import INK
+from helpers.canvas import INK, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,9 @@ def bit_fields(formats: Mapping[str, tuple[int, int, int]], *, ax: "Axes | None"
 
     Taught in: notebooks/appendix_b_data_types.ipynb
     """
-    import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
-    if ax is None:
-        _, ax = plt.subplots(figsize=(9, 0.6 + 0.42 * len(formats)), layout="constrained")
+    ax = new_axes(ax, size=(9, 0.6 + 0.42 * len(formats)))
     fields = (("sign", "#F6C7A8", "//"), ("exponent", "#FFE3A3", ""), ("mantissa", "#BFE0F5", ".."))
     for row, widths in enumerate(formats.values()):
         place = 0
@@ -40,15 +38,8 @@ def bit_fields(formats: Mapping[str, tuple[int, int, int]], *, ax: "Axes | None"
                 box = Rectangle((bit, row - 0.38), 1, 0.76, fc=colour, ec="white", hatch=hatch)
                 ax.add_patch(box)
             if width:
-                ax.text(
-                    place + width / 2,
-                    row,
-                    width,
-                    ha="center",
-                    va="center",
-                    color=INK,
-                    weight="bold",
-                )
+                style = {"ha": "center", "va": "center", "color": INK, "weight": "bold"}
+                ax.text(place + width / 2, row, width, **style)
             place += width
     ax.set_yticks(range(len(formats)), list(formats))
     ax.set(xlim=(0, max(map(sum, formats.values()))), xlabel="bits")

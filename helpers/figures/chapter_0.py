@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from helpers.figures.ink import EDGE, FILL, INK, SOFT
+from helpers.canvas import EDGE, FILL, INK, SOFT, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,24 +34,14 @@ def journey(*, ax: "Axes | None" = None) -> "Axes":
 
     Taught in: notebooks/00_tldr.ipynb
     """
-    import matplotlib.pyplot as plt
     from matplotlib.patches import FancyBboxPatch
 
-    if ax is None:
-        _, ax = plt.subplots(figsize=(10, 2.3), layout="constrained")
+    ax = new_axes(ax, size=(10, 2.3))
     width, height, step = 1.5, 1.0, 1.9
     for i, (title, text, chapter) in enumerate(STATIONS):
         x = i * step
-        box = FancyBboxPatch(
-            (x, 0),
-            width,
-            height,
-            boxstyle="round,pad=0.02,rounding_size=0.1",
-            fc=FILL,
-            ec=EDGE,
-            lw=1.5,
-        )
-        ax.add_patch(box)
+        frame = {"boxstyle": "round,pad=0.02,rounding_size=0.1", "fc": FILL, "ec": EDGE, "lw": 1.5}
+        ax.add_patch(FancyBboxPatch((x, 0), width, height, **frame))
         centre = x + width / 2
         ax.text(centre, 0.78, title, ha="center", va="center", weight="bold", color=INK, size=11)
         ax.text(centre, 0.34, text, ha="center", va="center", color=INK, size=9)

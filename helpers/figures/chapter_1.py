@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from helpers.figures.ink import EDGE, FILL, INK, SOFT
+from helpers.canvas import EDGE, FILL, INK, SOFT, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +40,7 @@ def decision(*, ax: "Axes | None" = None) -> "Axes":
 
     Taught in: notebooks/01_language_models.ipynb
     """
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=(9, 4), layout="constrained")
+    ax = new_axes(ax, size=(9, 4))
     plain = {"ha": "center", "va": "center", "color": INK, "size": 9.5}
     box = {"boxstyle": "round,pad=0.4", "ec": EDGE}
     arrow = {"arrowstyle": "-|>", "color": EDGE, "lw": 1.5}

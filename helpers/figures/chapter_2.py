@@ -1,28 +1,40 @@
 """The drawing of Chapter 2: number types in a layer."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.figures.ink import EDGE, FILL, INK
+from helpers.canvas import EDGE, FILL, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["dtype_path"]
 
-# Boxes of `dtype_path`: text, x and y of the centre, number type; then arrows between them.
+# The boxes of a layer: text, x and y of the center; and the arrows between them.
 REGULAR = {
-    "x": ("input", 0, 0, "bf16"),
-    "w": ("weight", 3, 1, "bf16"),
-    "y": ("output", 6, 0, "bf16"),
+    "input": ("input\nbf16", 0, 0),
+    "weight": ("weight\nbf16", 3, 1),
+    "output": ("output\nbf16", 6, 0),
+    "product": ("×", 3, 0),
 }
+REGULAR_ARROWS = (("input", "product"), ("weight", "product"), ("product", "output"))
 QUANTIZED = {
-    "x": ("input", 0, 0, "fp32 or 16 bits"),
-    "cast": ("cast", 2.1, 0, "compute dtype"),
-    "y": ("output", 6, 0, "as the input"),
-    "packed": ("packed codes", 0, 1, "uint8"),
-    "scale": ("scales", 0, 2, "fp32 or uint8"),
-    "w": ("unpacked weight", 4.1, 1, "compute dtype"),
+    "input": ("input\nfp32 or 16 bits", 0, 0),
+    "cast": ("cast\ncompute dtype", 2.1, 0),
+    "output": ("output\nas the input", 6, 0),
+    "codes": ("packed codes\nuint8", 0, 1),
+    "scales": ("scales\nfp32 or uint8", 0, 2),
+    "weight": ("unpacked weight\ncompute dtype", 4.1, 1),
+    "product": ("×", 4.1, 0),
 }
+QUANTIZED_ARROWS = (
+    ("input", "cast"),
+    ("cast", "product"),
+    ("codes", "weight"),
+    ("scales", "weight"),
+    ("weight", "product"),
+    ("product", "output"),
+)
 
 
 def dtype_path(*, axes: "tuple[Axes, Axes] | None" = None) -> "tuple[Axes, Axes]":
@@ -43,32 +55,35 @@ def dtype_path(*, axes: "tuple[Axes, Axes] | None" = None) -> "tuple[Axes, Axes]
     import matplotlib.pyplot as plt
 
     if axes is None:
-        size = {"figsize": (10, 2.9), "width_ratios": [1, 1.5], "layout": "constrained"}
-        _, axes = plt.subplots(1, 2, **size)
-    lanes = (
-        ("A regular layer", REGULAR, 3, ["x>m", "w>m", "m>y"]),
-        (
-            "A 4-bit layer",
-            QUANTIZED,
-            4.1,
-            ["x>cast", "cast>m", "packed>w", "scale>w", "w>m", "m>y"],
-        ),
-    )
-    for ax, (title, boxes, product, arrows) in zip(axes, lanes, strict=True):
-        box = {"boxstyle": "round,pad=0.35", "fc": FILL, "ec": EDGE}
-        labels = {n: (f"{text}\n{dtype}", x, y, 9) for n, (text, x, y, dtype) in boxes.items()}
-        centred = {"ha": "center", "va": "center", "color": INK, "bbox": box}
-        drawn = {
-            name: ax.text(x, y, text, size=size, **centred)
-            for name, (text, x, y, size) in {**labels, "m": ("×", product, 0, 15)}.items()
+        _, axes = plt.subplots(1, 2, figsize=(10, 2.9), width_ratios=[1, 1.5], layout="constrained")
+    regular, quantized = axes
+    _draw_layer(regular, REGULAR, REGULAR_ARROWS)
+    regular.set_title("A regular layer", color=INK)
+    _draw_layer(quantized, QUANTIZED, QUANTIZED_ARROWS)
+    quantized.set_title("A 4-bit layer", color=INK)
+    return regular, quantized
+
+
+def _draw_layer(
+    ax: "Axes",
+    boxes: Mapping[str, tuple[str, float, float]],
+    arrows: Sequence[tuple[str, str]],
+) -> None:
+    box = {"boxstyle": "round,pad=0.35", "fc": FILL, "ec": EDGE}
+    style = {"ha": "center", "va": "center", "color": INK, "bbox": box}
+    drawn = {}
+    for name, (text, x, y) in boxes.items():
+        drawn[name] = ax.text(x, y, text, size=15 if name == "product" else 9, **style)
+    for start, end in arrows:
+        arrow = {
+            "arrowstyle": "-|>",
+            "color": EDGE,
+            "lw": 1.5,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "patchA": drawn[start].get_bbox_patch(),
+            "patchB": drawn[end].get_bbox_patch(),
         }
-        for start, end in (arrow.split(">") for arrow in arrows):
-            ends = [drawn[name].get_position() for name in (end, start)]
-            style = {"arrowstyle": "-|>", "color": EDGE, "lw": 1.5, "shrinkA": 0, "shrinkB": 0}
-            style["patchA"] = drawn[start].get_bbox_patch()
-            style["patchB"] = drawn[end].get_bbox_patch()
-            ax.annotate("", *ends, arrowprops=style)
-        ax.set(xlim=(-1, 7), ylim=(-0.5, 2.5))
-        ax.set_title(title, color=INK)
-        ax.axis("off")
-    return tuple(axes)
+        ax.annotate("", drawn[end].get_position(), drawn[start].get_position(), arrowprops=arrow)
+    ax.set(xlim=(-1, 7), ylim=(-0.5, 2.5))
+    ax.axis("off")

@@ -3,16 +3,27 @@
 import itertools
 from typing import TYPE_CHECKING
 
-from helpers.figures.ink import EDGE, FILL, INK, SOFT
+from helpers.canvas import (
+    EDGE,
+    FILL,
+    GREEN_EDGE,
+    GREEN_FILL,
+    INK,
+    ORANGE_EDGE,
+    ORANGE_FILL,
+    ORANGE_INK,
+    SOFT,
+    new_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["adapter_places"]
 
-# One block of a model, from left to right: linear layers with what stands behind them.
+# One block of a model, from left to right: linear layers, and what comes after them.
 BLOCK = (("q k v", 0.0), ("attention", 1.8), ("o", 3.4), ("gate up", 6.6), ("down", 8.6))
-BEHIND = (4.8, 10.0)  # where the classic adapter stands
+BEHIND = (4.8, 10.0)  # where the classic adapter is
 
 
 def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
@@ -31,28 +42,27 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
 
     Taught in: notebooks/03_lora.ipynb
     """
-    import matplotlib.pyplot as plt
-
-    if ax is None:
-        _, ax = plt.subplots(figsize=(10, 2.8), layout="constrained")
+    ax = new_axes(ax, size=(10, 2.8))
     text = {"ha": "center", "va": "center", "size": 10, "color": INK}
     box = {"boxstyle": "round,pad=0.4", "ec": EDGE, "fc": FILL}
-    orange, green = {**box, "ec": "#B35900", "fc": "#FFE9C7"}, {**box, "ec": "#00664B"}
+    product = {**box, "ec": ORANGE_EDGE, "fc": ORANGE_FILL}
+    classic = {**box, "ec": GREEN_EDGE, "fc": GREEN_FILL, "ls": "--"}
     arrow = {"arrowstyle": "-|>", "color": SOFT, "lw": 1.2, "shrinkA": 16, "shrinkB": 16}
-    places = [-1.6, *sorted([x for _, x in BLOCK] + list(BEHIND)), 11.4]
+    stops = sorted([*(x for _, x in BLOCK), *BEHIND])
+    places = [-1.6, *stops, 11.4]
     for start, end in itertools.pairwise(places):
         ax.annotate("", (end, 0), (start, 0), arrowprops=arrow)
     for name, x in BLOCK:
         ax.text(x, 0, f"{name:^9}", bbox=box, **text)
         if name != "attention":
             products = "B A" if name in ("o", "down") else "B A each"
-            ax.text(x, 1.1, f"{products:^13}", bbox=orange, **text)
-            curve = {**arrow, "color": "#B35900", "connectionstyle": "arc3,rad=-0.45"}
+            ax.text(x, 1.1, f"{products:^13}", bbox=product, **text)
+            curve = {**arrow, "color": ORANGE_EDGE, "connectionstyle": "arc3,rad=-0.45"}
             ax.annotate("", (x - 0.1, 1.1), (x - 0.75, 0), arrowprops={**curve, "shrinkA": 0})
             ax.annotate("", (x + 0.75, 0), (x + 0.1, 1.1), arrowprops={**curve, "shrinkB": 0})
     for x in BEHIND:
-        ax.text(x, 0, "down\nGELU\nup", bbox={**green, "fc": "#D9F0E8", "ls": "--"}, **text)
-    ax.text(4.3, 1.75, "LoRA: beside a linear layer", **{**text, "color": "#8A4500"})
+        ax.text(x, 0, "down\nGELU\nup", bbox=classic, **text)
+    ax.text(4.3, 1.75, "LoRA: beside a linear layer", **{**text, "color": ORANGE_INK})
     ax.text(7.4, -0.9, "classic adapter: behind attention, behind the MLP", **text)
     ax.set(xlim=(-1.7, 11.5), ylim=(-1.2, 2))
     ax.axis("off")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.plots.axes import COLOURS, new_axes, without_frame
+from helpers.canvas import COLOURS, INK, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def histogram(
         curve = height / (numbers.std() * np.sqrt(2 * np.pi))
         ax.plot(x, curve, "--", color=COLOURS["red"], label="normal distribution")
     for place in marks:
-        ax.axvline(place, color="#1A1A1A", linewidth=0.9)
+        ax.axvline(place, color=INK, linewidth=0.9)
     ax.set(ylabel="density", yticks=[])
     if normal:
         ax.legend(frameon=False)
@@ -87,6 +87,6 @@ def normal_levels(
         height = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
         ax.fill_between(x, height, color=COLOURS["sky"], alpha=0.35 + 0.4 * (i % 2), linewidth=0)
     ax.vlines(list(levels), -0.06, 0, color=COLOURS["red"], linewidth=2)
-    ax.axhline(0, color="#1A1A1A", linewidth=0.8)
+    ax.axhline(0, color=INK, linewidth=0.8)
     ax.set(xlabel="standard deviations", ylabel="density", yticks=[])
     return without_frame(ax)

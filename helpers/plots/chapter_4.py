@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.plots.axes import COLOURS, new_axes, without_frame
+from helpers.canvas import COLOURS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +44,6 @@ def token_grid(
     ax.pcolormesh(rows, cmap=palette, edgecolors=edges, linewidth=0.4, **limits)
     ax.invert_yaxis()
     ax.set_yticks([])
-    ax.legend(
-        handles=[Patch(color=c, label=n) for c, n in zip(colours, names, strict=False)],
-        loc="upper left",
-        bbox_to_anchor=(1, 1),
-        frameon=False,
-    )
+    patches = [Patch(color=colours[i], label=name) for i, name in enumerate(names)]
+    ax.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return without_frame(ax)

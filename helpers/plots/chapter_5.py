@@ -1,9 +1,10 @@
 """Charts of Chapter 5: memory over a step, and what a change costs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.plots.axes import COLOURS, new_axes, without_frame
+from helpers.canvas import COLOURS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,19 +32,16 @@ def memory_timeline(
         The axes.
 
     Raises:
-        ValueError: There are no parts, or they are not of one length.
+        ValueError: There are no parts, more than seven, or they are not of one length.
 
     Taught in: notebooks/05_training.ipynb
     """
     lengths = {len(values) for values in parts.values()}
-    if len(lengths) != 1 or not 0 < len(parts) <= len(COLOURS):
+    if len(lengths) != 1 or 0 in lengths or len(parts) > len(COLOURS):
         raise ValueError(f"parts of {sorted(lengths)} moments: give one to seven, of one length")
     ax = new_axes(ax, size=(8, 3.6))
-    n = lengths.pop()
     totals = [sum(values) for values in zip(*parts.values(), strict=True)]
-    # A peak of one allocation would be narrower than a pixel: of each stretch show the highest.
-    width = -(-n // MAX_MOMENTS)
-    x = [max(range(i, min(i + width, n)), key=totals.__getitem__) for i in range(0, n, width)]
+    x = _moments(totals)
     colours = list(COLOURS.values())[: len(parts)]
     shown = [[values[i] for i in x] for values in parts.values()]
     # matplotlib leaves out of the legend what begins with an underscore.
@@ -51,26 +49,31 @@ def memory_timeline(
     ax.stackplot(x, *shown, labels=labels, colors=colours, linewidth=0)
     for start, name in phases:
         ax.axvline(start, color="#bbbbbb", linewidth=0.8, linestyle=":", zorder=0)
-        ax.annotate(
-            name,
-            (start, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(2, -2),
-            textcoords="offset points",
-            rotation=90,
-            va="top",
-            size=8,
-        )
+        beside = {"xytext": (2, -2), "textcoords": "offset points", "rotation": 90, "va": "top"}
+        ax.annotate(name, (start, 1), xycoords=("data", "axes fraction"), size=8, **beside)
     ax.set(xlabel="allocation", ylabel="memory (GiB)", xlim=(0, None), ylim=(0, 1.2 * max(totals)))
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return without_frame(ax)
 
 
+def _moments(totals: Sequence[float]) -> list[int]:
+    """Return which allocations to draw: of each stretch the highest.
+
+    A peak of a single allocation would be narrower than a pixel.
+    """
+    width = math.ceil(len(totals) / MAX_MOMENTS)
+    highest = []
+    for start in range(0, len(totals), width):
+        stretch = list(totals[start : start + width])
+        highest.append(start + stretch.index(max(stretch)))
+    return highest
+
+
 def trade_off(
     before: tuple[float, float], after: tuple[float, float], *, ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw what a change buys and costs: an arrow from a circle to a square, memory against time.
+    """Draw what a change saves and costs: an arrow from a circle to a square, memory against time.
 
     Args:
         before: Time and memory, in any units.

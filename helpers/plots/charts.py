@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.plots.axes import COLOURS, new_axes, without_frame
+from helpers.canvas import COLOURS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bars", "dots", "lines"]
+__all__ = ["bars", "dots", "footprint", "lines"]
+
+DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+HATCHES = ("", "//", "..", "xx")
 
 
 def lines(
@@ -42,8 +45,8 @@ def lines(
     if set(bands) - set(series) or len(series) > len(COLOURS):
         raise ValueError(f"bands {list(bands)} for lines {list(series)}: up to seven named lines")
     ax = new_axes(ax, size=(7, 3))
-    dashes = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
-    for (name, y), colour, dash in zip(series.items(), COLOURS.values(), dashes, strict=False):
+    for name, colour, dash in zip(series, COLOURS.values(), DASHES, strict=False):
+        y = series[name]
         ax.plot(x, y, color=colour, linestyle=dash, label=name)
         if name in bands:
             low = [a - b for a, b in zip(y, bands[name], strict=True)]
@@ -79,12 +82,11 @@ def bars(
     if not values or (errors is not None and list(errors) != list(values)):
         raise ValueError(f"values for {list(values)}, errors for {list(errors or values)}")
     ax = new_axes(ax, size=(7, 0.7 + 0.4 * len(values)))
-    half_widths = list(errors.values()) if errors else None
     style = {"color": COLOURS["sky"], "edgecolor": COLOURS["blue"], "error_kw": {"capsize": 3}}
+    half_widths = list(errors.values()) if errors else None
     ax.barh(list(values), list(values.values()), xerr=half_widths, **style)
-    for row, (value, half_width) in enumerate(
-        zip(values.values(), half_widths or [0] * len(values), strict=True)
-    ):
+    for row, (name, value) in enumerate(values.items()):
+        half_width = errors[name] if errors else 0
         place = (max(value + half_width, 0), row)
         offset = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(label_format % value, place, **offset)
@@ -114,4 +116,39 @@ def dots(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = None) -> 
     for place, column in enumerate(values.values()):
         ax.plot([place] * len(column), list(column), "o", color=COLOURS["blue"], alpha=0.4)
     ax.set_xticks(range(len(values)), list(values))
+    return without_frame(ax)
+
+
+def footprint(parts: Mapping[str, Mapping[str, int]], *, ax: "Axes | None" = None) -> "Axes":
+    """Draw the memory of models as stacked bars, one bar a model.
+
+    Args:
+        parts: For each model's name, the bytes of each of its parts; the same parts in each.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: There are no models, they do not have the same parts, or more than four.
+
+    Taught in: notebooks/00_tldr.ipynb, notebooks/02_quantization.ipynb
+    """
+    names = list(next(iter(parts.values()), {}))
+    if not 0 < len(names) <= len(HATCHES):
+        raise ValueError(f"parts {names}: give at least one model, of one to four parts")
+    if any(list(sizes) != names for sizes in parts.values()):
+        raise ValueError(f"every model must have the parts {names}, in this order")
+    ax = new_axes(ax, size=(7, 0.7 + 0.55 * len(parts)))
+    left = [0.0] * len(parts)
+    for name, colour, hatch in zip(names, COLOURS.values(), HATCHES, strict=False):
+        sizes = [model[name] / 1e6 for model in parts.values()]
+        style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        ax.barh(list(parts), sizes, left=left, label=name, **style)
+        left = [start + size for start, size in zip(left, sizes, strict=True)]
+    for row, total in enumerate(left):
+        ax.text(total, row, f" {total:.0f} MB", va="center")
+    ax.invert_yaxis()
+    ax.set(xlabel="size of the weights (MB, 10⁶ bytes)", xlim=(0, 1.2 * max(left)))
+    ax.legend(loc="lower right", frameon=False)
     return without_frame(ax)

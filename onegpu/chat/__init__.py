@@ -4,8 +4,15 @@ Taught in: notebooks/00_tldr.ipynb, notebooks/04_formatting.ipynb
 """
 
 from onegpu.chat.batches import collate, first_batch, first_rows
-from onegpu.chat.encoding import IGNORED, encode, is_conversation, n_common
-from onegpu.chat.templates import Template, template
+from onegpu.chat.encoding import (
+    IGNORED,
+    encode,
+    is_conversation,
+    n_common,
+    template_options,
+    trained_columns,
+)
+from onegpu.chat.templates import Template, end_ids, template
 from onegpu.chat.views import BatchView, Token, TokenView, show, show_batch
 
 __all__ = [
@@ -16,6 +23,7 @@ __all__ = [
     "TokenView",
     "collate",
     "encode",
+    "end_ids",
     "first_batch",
     "first_rows",
     "is_conversation",
@@ -23,4 +31,6 @@ __all__ = [
     "show",
     "show_batch",
     "template",
+    "template_options",
+    "trained_columns",
 ]

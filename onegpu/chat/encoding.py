@@ -1,4 +1,4 @@
-"""Rows made tokens and labels as trl does it, without a trainer.
+"""Rows turned into tokens and labels as trl does it, without a trainer.
 
 Taught in: notebooks/04_formatting.ipynb
 """
@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["IGNORED", "encode", "is_conversation", "n_common"]
+__all__ = [
+    "IGNORED",
+    "encode",
+    "is_conversation",
+    "n_common",
+    "template_options",
+    "trained_columns",
+]
 
 IGNORED = -100  # the label of a position that the loss leaves out, in torch and transformers
+FORMATS = (("prompt", "completion"), ("messages",), ("text",))  # the first one wins
 
 
 def is_conversation(value: Any) -> bool:
     """Return whether a cell holds a list of messages.
+
+    Args:
+        value: Of any column.
+
+    Returns:
+        True for a list that begins with a dictionary.
 
     Example:
         >>> is_conversation([{"role": "user", "content": "Hello!"}]), is_conversation("Hello!")
@@ -25,10 +39,29 @@ def is_conversation(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
+def trained_columns(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns of a row that trl trains on.
+
+    Args:
+        row: Any.
+
+    Returns:
+        `prompt` and `completion`, else `messages`, else `text`; nothing where there are none.
+
+    Example:
+        >>> trained_columns({"text": "Hello!", "prompt": "Hi", "completion": "!"})
+        ('prompt', 'completion')
+    """
+    for columns in FORMATS:
+        if all(column in row for column in columns):
+            return columns
+    return ()
+
+
 def encode(
     tokenizer: "PreTrainedTokenizerBase", row: Mapping[str, Any], *, assistant_only: bool = False
 ) -> dict[str, list[int]]:
-    """Make a row tokens and labels as `trl.SFTTrainer` does, without a trainer.
+    """Turn a row into tokens and labels as `trl.SFTTrainer` does, without a trainer.
 
     Args:
         tokenizer: With a chat template, if the row holds messages.
@@ -41,50 +74,68 @@ def encode(
         `input_ids` and `labels`, one integer a token each; a label of -100 is not learned.
 
     Raises:
-        ValueError: The row has none of these columns.
+        ValueError: The row has none of these columns, or text where messages are needed.
 
     Taught in: notebooks/04_formatting.ipynb
     """
-    options = dict(row.get("chat_template_kwargs") or {})
-    if row.get("tools"):
-        tools = row["tools"]
-        options["tools"] = json.loads(tools) if isinstance(tools, str) else tools
-
-    def tokenize(content: Any, **more: Any) -> dict[str, list[int]]:
-        if isinstance(content, str):
-            return tokenizer(content)
-        return tokenizer.apply_chat_template(content, return_dict=True, **options, **more)
-
-    mask = {"return_assistant_tokens_mask": True} if assistant_only else {}
-    n_prompt = 0
-    if "prompt" in row and "completion" in row:
-        prompt, completion = row["prompt"], row["completion"]
-        if isinstance(completion, str):
-            completion = _ended(completion, tokenizer)
-        whole = tokenize(prompt + completion, **mask)
-        generation = {} if isinstance(prompt, str) else {"add_generation_prompt": True}
-        alone = tokenize(prompt, **generation)["input_ids"]
-        n_prompt = n_common(alone, whole["input_ids"])
-    elif "messages" in row:
-        whole = tokenize(row["messages"], **mask)
-    elif "text" in row:
-        whole = tokenize(_ended(row["text"], tokenizer))
-    else:
+    columns = trained_columns(row)
+    if not columns:
         raise ValueError(
             f"columns {', '.join(row) or 'none'}: expected messages, prompt and completion, or text"
         )
-    ids = list(whole["input_ids"])
-    learned = whole["assistant_masks"] if assistant_only else [1] * len(ids)
-    labels = [
-        token_id if bit and position >= n_prompt else IGNORED
-        for position, (token_id, bit) in enumerate(zip(ids, learned, strict=True))
-    ]
+    content, options = row[columns[-1]], template_options(row)
+    if isinstance(content, str) and (assistant_only or columns == ("messages",)):
+        raise ValueError(
+            f"{columns[-1]} holds text: expected a list of messages, which `messages` and "
+            "assistant_only=True need"
+        )
+    if isinstance(content, str) and _gets_end(row, columns[-1], tokenizer.eos_token):
+        content += tokenizer.eos_token
+    if columns == ("prompt", "completion"):
+        content = row["prompt"] + content
+    whole = _tokenize(tokenizer, content, return_assistant_tokens_mask=assistant_only, **options)
+    ids, n_prompt = list(whole["input_ids"]), 0
+    if columns == ("prompt", "completion"):
+        prompt = _tokenize(tokenizer, row["prompt"], add_generation_prompt=True, **options)
+        n_prompt = n_common(prompt["input_ids"], ids)
+    labels = [IGNORED] * n_prompt + ids[n_prompt:]
+    if assistant_only:
+        said = whole["assistant_masks"]
+        labels = [label if bit else IGNORED for label, bit in zip(labels, said, strict=True)]
     return {"input_ids": ids, "labels": labels}
 
 
-def _ended(text: str, tokenizer: "PreTrainedTokenizerBase") -> str:
-    end = tokenizer.eos_token or ""
-    return text if text.endswith(end) else text + end
+def _tokenize(
+    tokenizer: "PreTrainedTokenizerBase", content: Any, **options: Any
+) -> Mapping[str, list[int]]:
+    """Return the tokens of a text or of messages; the options are those of a template."""
+    if isinstance(content, str):
+        return tokenizer(content)
+    return tokenizer.apply_chat_template(content, return_dict=True, **options)
+
+
+def template_options(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row gives its chat template, beside its messages.
+
+    Args:
+        row: With `tools` (a list, or JSON) and `chat_template_kwargs`, or without.
+
+    Returns:
+        Keyword arguments of `tokenizer.apply_chat_template`.
+    """
+    tools = row.get("tools")
+    if isinstance(tools, str):
+        tools = json.loads(tools)
+    return {"tools": tools, **(row.get("chat_template_kwargs") or {})}
+
+
+def _gets_end(row: Mapping[str, Any], column: str, end: str | None) -> bool:
+    """Return whether trl puts the EOS token at the end of a text."""
+    if not end or row[column].endswith(end):
+        return False
+    # trl 1.16 ends one column a row: a text that lacks its end, even where it is not trained on
+    text = row.get("text")
+    return column == "text" or not isinstance(text, str) or text.endswith(end)
 
 
 def n_common(ids: Sequence[Any], others: Sequence[Any]) -> int:
@@ -94,9 +145,16 @@ def n_common(ids: Sequence[Any], others: Sequence[Any]) -> int:
         ids: Tokens, or text.
         others: The same.
 
+    Returns:
+        From 0 to the length of the shorter one.
+
     Example:
         >>> n_common([1, 2, 3], [1, 2, 4, 5])
         2
     """
-    pairs = enumerate(zip(ids, others, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(ids), len(others)))
+    n = 0
+    for one, other in zip(ids, others, strict=False):
+        if one != other:
+            break
+        n += 1
+    return n

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Template", "template"]
+__all__ = ["Template", "end_ids", "template"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,11 @@ def template(tokenizer: "PreTrainedTokenizerBase") -> Template | None:
         return None
     contents = ["First-question", "First-answer", "Second-question", "Second-answer"]
     roles = ["user", "assistant"] * 2
-    turns = [{"role": r, "content": c} for r, c in zip(roles, contents, strict=True)]
-    pieces, rest = [], tokenizer.apply_chat_template(turns, tokenize=False)
+    turns = [
+        {"role": role, "content": content} for role, content in zip(roles, contents, strict=True)
+    ]
+    rest = tokenizer.apply_chat_template(turns, tokenize=False)
+    pieces = []
     for content in contents:
         piece, _, rest = rest.partition(content)
         pieces.append(piece)
@@ -55,3 +58,17 @@ def template(tokenizer: "PreTrainedTokenizerBase") -> Template | None:
     after = tokenizer(rest, add_special_tokens=False)["input_ids"]
     ends = [token_id for token_id in after if token_id in special]
     return Template(pieces[0], pieces[1], pieces[2], rest, ends[0] if ends else None)
+
+
+def end_ids(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """Return the tokens that end an answer in training: the EOS, and what the template writes.
+
+    Args:
+        tokenizer: Any; it may lack a template, or an EOS token.
+
+    Returns:
+        At most two ids.
+    """
+    parts = template(tokenizer)
+    turn_end = parts.end_of_turn_id if parts else None
+    return {tokenizer.eos_token_id, turn_end} - {None}

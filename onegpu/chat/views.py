@@ -1,4 +1,4 @@
-"""Rows and batches shown as the model sees them: coloured in a notebook, in brackets elsewhere.
+"""Rows and batches shown as the model sees them: colored in a notebook, in brackets elsewhere.
 
 Taught in: notebooks/00_tldr.ipynb, notebooks/04_formatting.ipynb
 """
@@ -24,7 +24,7 @@ class Token:
 
     Attributes:
         id: Its row in the vocabulary.
-        text: What it stands for.
+        text: The characters that it is for.
         learned: Whether the loss asks the model to predict it.
     """
 
@@ -35,11 +35,11 @@ class Token:
 
 @dataclasses.dataclass(frozen=True)
 class TokenView:
-    """The tokens of one example: coloured in a notebook, in brackets elsewhere.
+    """The tokens of one example: colored in a notebook, in brackets elsewhere.
 
     Attributes:
         tokens: All of them, in order.
-        n_padding: How many positions of padding stand beside them in a batch.
+        n_padding: How many positions of padding are beside them in a batch.
     """
 
     tokens: tuple[Token, ...]
@@ -61,9 +61,9 @@ class TokenView:
         spans = []
         for token in self.tokens:
             shown = html.escape(token.text).replace(" ", "·").replace("\n", "↵")
-            colour = learned if token.learned else other
+            color = learned if token.learned else other
             line_end = "<br>" if "\n" in token.text else ""
-            spans.append(f'<span style="{colour}">{shown}</span>{line_end}')
+            spans.append(f'<span style="{color}">{shown}</span>{line_end}')
         return (
             f'<div style="font-family:monospace;line-height:1.9">{"".join(spans)}</div>'
             f"<p>{self._legend()}, underlined</p>"
@@ -106,7 +106,7 @@ def show(tokenizer: "PreTrainedTokenizerBase", example: Mapping[str, Any]) -> To
 
     Args:
         tokenizer: The one that makes, or made, the tokens.
-        example: A row of your data, which is made tokens as `encode` does; or a row of
+        example: A row of your data, which `encode` turns into tokens; or a row of
             `trainer.train_dataset`, with `input_ids` and `labels`.
 
     Returns:
@@ -137,16 +137,18 @@ def show_batch(trainer: "Trainer") -> BatchView:
     """
     batch = first_batch(trainer)
     tokenizer = trainer.processing_class
-    ids, labels = batch["input_ids"].tolist(), batch["labels"].tolist()
-    if "attention_mask" not in batch:  # one row that holds several sequences, without padding
-        starts = [n for n, p in enumerate(batch["position_ids"][0].tolist()) if p == 0]
-        ends = [*starts[1:], len(ids[0])]
-        parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
-        return BatchView(tuple(_view(tokenizer, ids[0][p], labels[0][p]) for p in parts))
     views = []
-    for *row, mask in zip(ids, labels, batch["attention_mask"].bool().tolist(), strict=True):
-        view = _view(tokenizer, *(list(itertools.compress(values, mask)) for values in row))
-        views.append(dataclasses.replace(view, n_padding=len(mask) - sum(mask)))
+    if "attention_mask" not in batch:  # one row that holds several sequences, without padding
+        ids, labels = batch["input_ids"][0].tolist(), batch["labels"][0].tolist()
+        positions = batch["position_ids"][0].tolist()
+        starts = [at for at, position in enumerate(positions) if position == 0]
+        for start, end in itertools.pairwise([*starts, len(ids)]):
+            views.append(_view(tokenizer, ids[start:end], labels[start:end]))
+        return BatchView(tuple(views))
+    masks = batch["attention_mask"].bool()
+    for ids, labels, mask in zip(batch["input_ids"], batch["labels"], masks, strict=True):
+        view = _view(tokenizer, ids[mask].tolist(), labels[mask].tolist())
+        views.append(dataclasses.replace(view, n_padding=int((~mask).sum())))
     return BatchView(tuple(views))
 
 

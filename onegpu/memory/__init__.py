@@ -3,14 +3,19 @@
 from onegpu.memory.architectures import ARCHITECTURES
 from onegpu.memory.cards import CARDS
 from onegpu.memory.measurement import Measurement, measure
-from onegpu.memory.planner import KINDS, Plan, as_text, plan, sweep
+from onegpu.memory.planner import Plan, plan
+from onegpu.memory.replay import KINDS
+from onegpu.memory.table import as_text, sweep
+from onegpu.memory.training_step import CHOICES, TrainingStep
 
 __all__ = [
     "ARCHITECTURES",
     "CARDS",
+    "CHOICES",
     "KINDS",
     "Measurement",
     "Plan",
+    "TrainingStep",
     "as_text",
     "measure",
     "plan",

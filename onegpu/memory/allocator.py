@@ -29,8 +29,8 @@ class Block:
         address: Where it begins.
         size: In bytes.
         is_small: Whether its segment is one for small blocks.
-        before: The neighbour at lower addresses in the same segment.
-        after: The neighbour at higher addresses.
+        before: The neighbor at lower addresses in the same segment.
+        after: The neighbor at higher addresses.
         in_use: Whether it is allocated.
     """
 
@@ -45,41 +45,57 @@ class Block:
         return (self.size, self.address) < (other.size, other.address)
 
 
+def _round_up(n_bytes: int, step: int) -> int:
+    return -(-n_bytes // step) * step
+
+
 class CachingAllocator:
     """Takes and gives blocks as torch does on a GPU, and keeps count.
 
     Attributes:
         allocated: Bytes in blocks that are in use.
         reserved: Bytes in segments, which only `empty_cache` gives back.
+        blocks: Those in use, by their keys.
     """
+
+    allocated: int
+    reserved: int
+    blocks: dict[int, Block]
 
     def __init__(self) -> None:
         self.allocated = self.reserved = 0
+        self.blocks = {}
         self._free: dict[bool, list[Block]] = {True: [], False: []}
-        self._used: dict[int, Block] = {}
         self._next_address = 1 << 47  # the driver hands out decreasing addresses
 
     def allocate(self, key: int, n_bytes: int) -> None:
-        """Allocate a block under a key: the smallest free one that is large enough."""
+        """Allocate a block: the smallest free one that is large enough.
+
+        Args:
+            key: What `free` will call it by.
+            n_bytes: What is asked for; nothing happens for none.
+        """
         if n_bytes <= 0:
             return
-        size = -(-n_bytes // ROUND) * ROUND
+        size = _round_up(n_bytes, ROUND)
         is_small = size <= SMALL
         free = self._free[is_small]
         place = bisect.bisect_left(free, Block(-1, size, is_small))
-        block = free.pop(place) if place < len(free) else self._segment(size, is_small)
-        rest = block.size - size
-        if rest >= ROUND if is_small else rest > SMALL:
+        block = free.pop(place) if place < len(free) else self._new_segment(size, is_small)
+        smallest_rest = ROUND if is_small else SMALL + ROUND
+        if block.size - size >= smallest_rest:
             self._split(block, size)
         block.in_use = True
-        self._used[key] = block
+        self.blocks[key] = block
         self.allocated += block.size
 
-    def _segment(self, size: int, is_small: bool) -> Block:
+    def _new_segment(self, size: int, is_small: bool) -> Block:
         if is_small:
             segment = SMALL_SEGMENT
+        elif size < LARGE:
+            segment = LARGE_SEGMENT
         else:
-            segment = LARGE_SEGMENT if size < LARGE else -(-size // ROUND_LARGE) * ROUND_LARGE
+            segment = _round_up(size, ROUND_LARGE)
         self._next_address -= segment + SMALL_SEGMENT  # the gap keeps segments from touching
         self.reserved += segment
         return Block(self._next_address, segment, is_small)
@@ -92,30 +108,34 @@ class CachingAllocator:
         bisect.insort(self._free[block.is_small], rest)
 
     def free(self, key: int) -> None:
-        """Free the block of a key, and join it with free neighbours."""
-        block = self._used.pop(key, None)
+        """Free a block, and join it with free neighbors.
+
+        Args:
+            key: As `allocate` had it.
+        """
+        block = self.blocks.pop(key, None)
         if block is None:  # of no bytes
             return
         self.allocated -= block.size
         block.in_use = False
         free = self._free[block.is_small]
-        for neighbour in (block.before, block.after):
-            if neighbour is not None and not neighbour.in_use:
-                free.pop(bisect.bisect_left(free, neighbour))
-                self._join(block, neighbour)
+        for neighbor in (block.before, block.after):
+            if neighbor is not None and not neighbor.in_use:
+                free.pop(bisect.bisect_left(free, neighbor))
+                self._join(block, neighbor)
         bisect.insort(free, block)
 
     @staticmethod
-    def _join(block: Block, neighbour: Block) -> None:
-        if neighbour is block.before:
-            block.address, block.before = neighbour.address, neighbour.before
+    def _join(block: Block, neighbor: Block) -> None:
+        if neighbor is block.before:
+            block.address, block.before = neighbor.address, neighbor.before
             if block.before:
                 block.before.after = block
         else:
-            block.after = neighbour.after
+            block.after = neighbor.after
             if block.after:
                 block.after.before = block
-        block.size += neighbour.size
+        block.size += neighbor.size
 
     def empty_cache(self) -> None:
         """Give back the segments that nothing uses."""

@@ -27,6 +27,11 @@ class Card:
     is_measured: bool = False
 
     @property
+    def has_bf16(self) -> bool:
+        """Whether it computes in bfloat16, from capability 8.0 on; a T4 only emulates it."""
+        return self.capability >= 8
+
+    @property
     def workspace_bytes(self) -> int:
         """What cuBLAS takes for each thread that multiplies matrices."""
         return WORKSPACE if self.capability < 9 else WORKSPACE_HOPPER

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from onegpu.memory.planner import Phase
+from onegpu.memory.replay import Phase
 
 if TYPE_CHECKING:
     import torch
@@ -65,10 +65,11 @@ class Measurement:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def _note(self, name: str, allocated: int, reserved: int) -> None:
-        peaks = {p.name: (p.allocated_bytes, p.reserved_bytes) for p in self.phases}
-        before = peaks.get(name, (0, 0))
-        peaks[name] = max(before[0], allocated), max(before[1], reserved)
-        self.phases = tuple(Phase(key, *peak) for key, peak in peaks.items())
+        phases = {phase.name: phase for phase in self.phases}
+        phases[name] = phases.get(name, Phase(name, 0, 0)).with_peaks(
+            allocated_bytes=allocated, reserved_bytes=reserved
+        )
+        self.phases = tuple(phases.values())
 
 
 @contextlib.contextmanager
@@ -137,9 +138,12 @@ def _read(recording: "torch.profiler.profile", measured: Measurement) -> None:
             spans.append((event.start_time_ns, event.end_time_ns, event.name.removeprefix(MARK)))
     allocated, history, live = 0, [(0, 0)], set()
     for at, address, n_bytes in sorted(changes, key=lambda change: change[0]):
-        if n_bytes < 0 and address not in live:
+        if n_bytes > 0:
+            live.add(address)
+        elif address in live:
+            live.remove(address)
+        else:
             continue  # it was there before
-        (live.add if n_bytes > 0 else live.discard)(address)
         allocated += n_bytes
         history.append((at, allocated))
     times = [at for at, _ in history]

@@ -6,7 +6,7 @@ import torch
 
 from onegpu.memory.tracer import Tracer
 
-__all__ = ["OPTIMIZERS", "build_optimizer"]
+__all__ = ["build_optimizer"]
 
 BLOCK = 256  # parameters that share a scale in an 8-bit state
 SMALLEST_IN_8_BITS = 4096  # parameters; smaller tensors keep states in float32
@@ -75,23 +75,18 @@ class _AdamW(torch.optim.AdamW):
                 self.tracer.rename(value, "optimizer")
 
 
-OPTIMIZERS = {
-    "adamw_torch": _AdamW,
-    "adamw_torch_fused": lambda model, tracer: _StatesOnly(model, tracer, bits=32, paged=False),
-    "adamw_bnb_8bit": lambda model, tracer: _StatesOnly(model, tracer, bits=8, paged=False),
-    "paged_adamw_8bit": lambda model, tracer: _StatesOnly(model, tracer, bits=8, paged=True),
-}
-
-
-def build_optimizer(name: str, model: torch.nn.Module, tracer: Tracer) -> Any:
+def build_optimizer(name: str, model: torch.nn.Module, *, tracer: Tracer) -> Any:
     """Return an optimizer with `step` and `zero_grad`, whose states the tracer sees.
 
     Args:
-        name: A key of `OPTIMIZERS`, as in `TrainingArguments(optim=...)`.
+        name: Of `training_step.CHOICES`, as in `TrainingArguments(optim=...)`.
         model: Its trainable parameters are those that require a gradient.
         tracer: The active one.
 
     Returns:
         The optimizer.
     """
-    return OPTIMIZERS[name](model, tracer)
+    if name == "adamw_torch":
+        return _AdamW(model, tracer)
+    bits = 8 if name.endswith("8bit") else 32
+    return _StatesOnly(model, tracer, bits=bits, paged=name.startswith("paged"))

@@ -1,62 +1,23 @@
 """Will it fit? The peak memory of a training step, before there is a GPU."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onegpu.machine import GIB, MIB
-from onegpu.memory.allocator import CachingAllocator
 from onegpu.memory.architectures import configuration
 from onegpu.memory.cards import Card, card
+from onegpu.memory.replay import Moment, Phase, peaks_of, timeline_of
+from onegpu.memory.search import largest
+from onegpu.memory.training_step import TrainingStep
 
 if TYPE_CHECKING:
     from onegpu.memory.tracer import Event
 
-__all__ = ["KINDS", "Moment", "Phase", "Plan", "as_text", "plan", "sweep"]
+__all__ = ["Plan", "plan"]
 
-KINDS = (
-    "weights",
-    "adapters",
-    "gradients",
-    "optimizer",
-    "activations",
-    "logits",
-    "temporaries",
-)
 # Reserved memory of a model loaded in NF4 differs from run to run, on one card too. In the recorded
 # runs it is between these shares of what the simulation gives.
 NF4_RESERVED = (0.86, 1.08)
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """The peaks of one phase of training.
-
-    Attributes:
-        name: `load`, `forward`, `backward` or `optimizer`.
-        allocated_bytes: What tensors take.
-        reserved_bytes: What torch holds for them.
-    """
-
-    name: str
-    allocated_bytes: int
-    reserved_bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Moment:
-    """Memory after one allocation.
-
-    Attributes:
-        phase: As in `Phase`.
-        step: The training step; 0 while loading.
-        parts: Bytes of each of `KINDS`.
-    """
-
-    phase: str
-    step: int
-    parts: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,31 +27,22 @@ class Plan:
     Attributes:
         model: Name of the model, or its kind.
         card: The card.
-        seq: Tokens a row.
-        batch: Rows a step.
-        max_seq: The longest row that the model has positions for; None where it does not say.
-        settings: The other settings, by name.
+        step: The settings of the training step.
         phases: The peaks of each phase.
         parts: Bytes of each of `KINDS` at the peak.
         operation: What allocated last before the peak.
         module: The module in which that was.
-        not_validated: What no measurement has confirmed yet.
-        replan: Makes the plan with another `seq` and `batch`.
     """
 
     model: str
     card: Card
-    seq: int
-    batch: int
-    max_seq: int | None
-    settings: dict[str, Any]
+    step: TrainingStep
     phases: tuple[Phase, ...]
     parts: dict[str, int]
     operation: str
     module: str
-    not_validated: tuple[str, ...]
+    _config: Any = dataclasses.field(repr=False, compare=False)
     _events: "tuple[Event, ...]" = dataclasses.field(repr=False, compare=False)
-    replan: Callable[..., "Plan"] = dataclasses.field(repr=False, compare=False)
 
     @property
     def allocated_bytes(self) -> int:
@@ -101,7 +53,7 @@ class Plan:
     def reserved_bytes(self) -> tuple[int, int]:
         """Peak of what torch reserves: from, to. The same twice where it is a point."""
         simulated = max(phase.reserved_bytes for phase in self.phases)
-        if not self.settings["quantization"]:
+        if self.step.quantization is None:
             return simulated, simulated
         low, high = (int(share * simulated) for share in NF4_RESERVED)
         return max(low, self.allocated_bytes), high
@@ -121,41 +73,89 @@ class Plan:
         """Whether it fits."""
         return self.margin_bytes >= 0
 
+    @property
+    def not_validated(self) -> tuple[str, ...]:
+        """What no measurement has confirmed yet."""
+        step, kind = self.step, self._config.model_type
+        doubts = {
+            f"cards other than a T4 ({self.card.name})": not self.card.is_measured,
+            f"{step.precision} weights": step.precision != "fp16",
+            "full fine-tuning": step.lora is None,
+            "double quantization": step.quantization == "nf4-double",
+            step.optimizer: step.optimizer != "adamw_torch",
+            "without checkpointing": not step.checkpointing,
+            f"the architecture {kind}": kind not in ("llama", "qwen2"),
+        }
+        return tuple(doubt for doubt, applies in doubts.items() if applies)
+
+    def replan(self, **changed: Any) -> "Plan":
+        """Return the plan of another step of this model on this card.
+
+        Args:
+            **changed: Fields of `TrainingStep` and their new values.
+
+        Returns:
+            The other plan.
+
+        Raises:
+            ValueError: A value is unknown or impossible.
+        """
+        step = dataclasses.replace(self.step, **changed)
+        return _plan(self.model, self._config, chosen=self.card, step=step)
+
     def timeline(self) -> list[Moment]:
-        """Return memory after each allocation, loading and two steps long."""
-        parts, moments, kinds = dict.fromkeys(KINDS, 0), [], {}
-        phase, step = "load", 0
-        for event in self._events:
-            if event.action == "phase":
-                phase, step = event.operation, step + (event.operation == "forward")
-            elif event.action == "allocate":
-                kinds[event.key] = event.kind, event.n_bytes
-                parts[event.kind] += event.n_bytes
-                moments.append(Moment(phase, step, dict(parts)))
-            elif event.action == "free":
-                kind, n_bytes = kinds.pop(event.key)
-                parts[kind] -= n_bytes
-        return moments
+        """Return memory after each allocation.
+
+        Returns:
+            The moments of loading and of two steps.
+        """
+        return timeline_of(self._events)
 
     def largest_batch(self) -> int:
-        """Return the most rows of this length that fit, or 0."""
-        return _largest(lambda batch: self.replan(seq=self.seq, batch=batch).margin_bytes)
+        """Return the most rows of this length that fit.
+
+        Returns:
+            The rows; 0 if not even one fits.
+        """
+        return largest(lambda batch: self.replan(batch=batch).margin_bytes)
 
     def longest_seq(self, *, step: int = 128) -> int:
-        """Return the longest row that fits, in this batch, as a multiple of `step`, or 0."""
-        limit = self.max_seq // step if self.max_seq else None
-        return step * _largest(
-            lambda n: self.replan(seq=step * n, batch=self.batch).margin_bytes, limit=limit
-        )
+        """Return the longest row that fits, in this batch.
+
+        Args:
+            step: Of how many tokens the answer is a multiple.
+
+        Returns:
+            The tokens, no more than the model has positions; 0 if not even one step fits.
+        """
+        max_seq = getattr(self._config, "max_position_embeddings", None)
+        limit = max_seq // step if max_seq else None
+        return step * largest(lambda n: self.replan(seq=step * n).margin_bytes, limit=limit)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the settings other than batch and length, by the names that we print."""
+        lora = self.step.lora
+        return {
+            "LoRA": "none" if lora is None else f"rank {lora.get('r', 8)}",
+            "quantization": self.step.quantization,
+            "optimizer": self.step.optimizer,
+            "checkpointing": self.step.checkpointing,
+            "attention": self.step.attention,
+            "precision": self.step.precision,
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything that JSON knows, sizes in bytes."""
+        """Return everything that JSON knows.
+
+        Returns:
+            The plan; sizes are in bytes.
+        """
         return {
             "model": self.model,
             "card": dataclasses.asdict(self.card),
-            "seq": self.seq,
-            "batch": self.batch,
-            "settings": self.settings,
+            "seq": self.step.seq,
+            "batch": self.step.batch,
+            "settings": self._settings(),
             "fits": self.fits,
             "margin_bytes": self.margin_bytes,
             "allocated_bytes": self.allocated_bytes,
@@ -172,9 +172,9 @@ class Plan:
         low, high = (round(n / MIB) for n in self.reserved_bytes)
         reserved = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         verdict = "fits" if self.fits else "DOES NOT FIT"
-        chosen = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        chosen = ", ".join(f"{name} {value}" for name, value in self._settings().items())
         lines = [
-            f"{self.model} on {self.card.name}, {self.batch} rows of {self.seq:,} tokens",
+            f"{self.model} on {self.card.name}, {self.step.batch} rows of {self.step.seq:,} tokens",
             f"({chosen})",
             f"{verdict}: {self.process_bytes / GIB:.2f} of {self.card.memory_gib:.2f} GiB, "
             f"{abs(self.margin_bytes) / GIB:.2f} GiB {'left' if self.fits else 'missing'}",
@@ -189,72 +189,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def _largest(margin: Callable[[int], int], *, limit: int | None = None) -> int:
-    """Return the largest number, up to a limit, whose margin is not negative; 0 if there is none.
-
-    Memory grows almost in a straight line, so each guess comes from the two margins before it.
-    """
-    low, high = 0, None if limit is None else limit + 1
-    guess, before = 1, None
-    while high is None or high - low > 1:
-        found = margin(guess)
-        slope = (before[1] - found) / (guess - before[0]) if before else 0
-        before = guess, found
-        if found >= 0:
-            low = guess
-        else:
-            high = guess
-        guess += round(found / slope - 0.5) if slope > 0 else 1
-        guess = max(guess, low + 1)
-        if high is not None:
-            guess = min(guess, high - 1)
-    return low
-
-
-def sweep(
-    found: Plan, *, batches: Sequence[int] = (1, 2, 4, 8), seqs: Sequence[int] = (512, 1024, 2048)
-) -> dict[str, dict[str, float]]:
-    """Return what the process takes for some batches and lengths, the other settings the same.
-
-    Args:
-        found: A plan.
-        batches: Rows a step.
-        seqs: Tokens a row.
-
-    Returns:
-        For each length, by batch, GiB of the card; both as text, as JSON has them.
-    """
-    return {
-        str(seq): {
-            str(batch): round(found.replan(seq=seq, batch=batch).process_bytes / GIB, 2)
-            for batch in batches
-        }
-        for seq in seqs
-    }
-
-
-def as_text(table: dict[str, dict[str, float]]) -> str:
-    """Return a sweep as a table: a row for each length, a column for each batch, in GiB."""
-    batches = list(next(iter(table.values())))
-    lines = ["GiB        " + "".join(f"{'batch ' + batch:>10}" for batch in batches)]
-    for seq, row in table.items():
-        lines.append(f"{seq + ' tokens':11}" + "".join(f"{row[batch]:>10.2f}" for batch in batches))
-    return "\n".join(lines)
-
-
-def plan(
-    model: Any,
-    *,
-    gpu: str | float,
-    seq: int,
-    batch: int,
-    lora: dict[str, Any] | None = None,
-    quantization: str | None = None,
-    optimizer: str = "adamw_torch",
-    checkpointing: bool = True,
-    attention: str = "sdpa",
-    precision: str | None = None,
-) -> Plan:
+def plan(model: Any, *, gpu: str | float, **fields: Any) -> Plan:
     """Return the peak memory of a training step, from tracing the model's own code.
 
     The model is built without weights and run on `meta` tensors, forward and backward and through
@@ -263,17 +198,8 @@ def plan(
     Args:
         model: See `architectures.configuration`.
         gpu: A key of `cards.CARDS`, or any card by its GiB.
-        seq: Tokens a row.
-        batch: Rows a step (a micro-batch, if gradients are accumulated).
-        lora: Keyword arguments of `peft.LoraConfig`, such as `r` and `target_modules`; None for
-            full fine-tuning. Trainable weights are float32.
-        quantization: None, `"nf4"`, or `"nf4-double"` for double quantization.
-        optimizer: `"adamw_torch"`, `"adamw_torch_fused"`, `"adamw_bnb_8bit"` or
-            `"paged_adamw_8bit"`, as in `TrainingArguments(optim=...)`.
-        checkpointing: Whether activations are computed again in the backward pass.
-        attention: `"sdpa"` or `"eager"`.
-        precision: Number type of the weights that are not packed: `"bf16"`, `"fp16"`, `"fp32"`;
-            without it bf16, or fp16 on a card that computes no bf16.
+        **fields: Those of `TrainingStep`: `seq` and `batch`, and where its defaults are not yours
+            `lora`, `quantization`, `optimizer`, `checkpointing`, `attention` and `precision`.
 
     Returns:
         The plan. Its `repr` is a table.
@@ -281,124 +207,26 @@ def plan(
     Raises:
         ValueError: An argument is unknown, the model is, or they are impossible together.
     """
-    import torch
-
-    from onegpu.memory.optimizers import OPTIMIZERS
-    from onegpu.memory.step import trace
-
-    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    step = TrainingStep(**fields)
     chosen, config = card(gpu), configuration(model)
-    has_bf16 = chosen.capability >= 8
-    precision = precision or ("bf16" if has_bf16 else "fp16")
-    for name, value, allowed in (
-        ("precision", precision, tuple(dtypes)),
-        ("optimizer", optimizer, tuple(OPTIMIZERS)),
-        ("attention", attention, ("sdpa", "eager")),
-        ("quantization", quantization, (None, "nf4", "nf4-double")),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{name} is {value!r}: choose one of {', '.join(map(str, allowed))}")
-    if seq < 1 or batch < 1:
-        raise ValueError(f"seq is {seq} and batch is {batch}: both must be 1 or more")
-    if quantization and lora is None:
-        raise ValueError("packed weights cannot be trained: give lora={'r': 16, ...}")
-    if precision == "bf16" and not has_bf16:
-        raise ValueError(
-            f"precision is 'bf16', and a {chosen.name} of capability {chosen.capability} only "
-            "emulates it: choose fp16 or fp32"
-        )
-    max_seq = getattr(config, "max_position_embeddings", None)
-    if max_seq and seq > max_seq:
-        raise ValueError(
-            f"seq is {seq:,}, and the model has {max_seq:,} positions: no more than that"
-        )
-    if quantization and getattr(config, "num_local_experts", None):
-        raise ValueError(
-            f"quantization is {quantization!r}, and {config.model_type} keeps its experts in "
-            "weights that bitsandbytes does not pack: plan it without"
-        )
-    events = trace(
-        config,
-        chosen,
-        seq=seq,
-        batch=batch,
-        lora=lora,
-        quantization=quantization,
-        checkpointing=checkpointing,
-        attention=attention,
-        dtype=dtypes[precision],
-        optimizer=optimizer,
-    )
-    replan = functools.partial(
-        plan,
-        config,
-        gpu=gpu,
-        lora=lora,
-        quantization=quantization,
-        optimizer=optimizer,
-        checkpointing=checkpointing,
-        attention=attention,
-        precision=precision,
-    )
     name = model if isinstance(model, str) else config.model_type
-    settings = {
-        "LoRA": "none" if lora is None else f"rank {lora.get('r', 8)}",
-        "quantization": quantization,
-        "optimizer": optimizer,
-        "checkpointing": checkpointing,
-        "attention": attention,
-        "precision": precision,
-    }
+    return _plan(name, config, chosen=chosen, step=step)
+
+
+def _plan(name: str, config: Any, *, chosen: Card, step: TrainingStep) -> Plan:
+    from onegpu.memory.meta_step import trace
+
+    step = step.on(chosen, config)
+    events = trace(config, step, card=chosen)
+    peaks = peaks_of(events)
     return Plan(
-        name,
-        chosen,
-        seq,
-        batch,
-        max_seq,
-        settings,
-        *_replay(events),
-        _not_validated(chosen, config, settings),
-        tuple(events),
-        replan,
+        model=name,
+        card=chosen,
+        step=step,
+        phases=peaks.phases,
+        parts=peaks.parts,
+        operation=peaks.operation,
+        module=peaks.module,
+        _config=config,
+        _events=tuple(events),
     )
-
-
-def _replay(events: "list[Event]") -> tuple[tuple[Phase, ...], dict[str, int], str, str]:
-    """Return the peaks of each phase, and what there was at the highest one."""
-    allocator, peaks = CachingAllocator(), {}
-    live, parts, highest = {}, dict.fromkeys(KINDS, 0), 0
-    at_peak: tuple[dict[str, int], str, str] = ({}, "", "")
-    phase = ""
-    for event in events:
-        if event.action == "phase":
-            phase = event.operation
-        elif event.action == "empty_cache":
-            allocator.empty_cache()
-        elif event.action == "free":
-            allocator.free(event.key)
-            kind, n_bytes = live.pop(event.key)
-            parts[kind] -= n_bytes
-        else:
-            allocator.allocate(event.key, event.n_bytes)
-            live[event.key] = event.kind, event.n_bytes
-            parts[event.kind] += event.n_bytes
-            if allocator.allocated > highest:
-                highest = allocator.allocated
-                at_peak = dict(parts), event.operation, event.module
-        allocated, reserved = peaks.get(phase, (0, 0))
-        peaks[phase] = max(allocated, allocator.allocated), max(reserved, allocator.reserved)
-    return tuple(Phase(name, *peak) for name, peak in peaks.items()), *at_peak
-
-
-def _not_validated(chosen: Card, config: Any, settings: dict[str, Any]) -> tuple[str, ...]:
-    """Return which of the settings no measurement stands behind."""
-    doubts = {
-        f"cards other than a T4 ({chosen.name})": not chosen.is_measured,
-        f"{settings['precision']} weights": settings["precision"] != "fp16",
-        "full fine-tuning": settings["LoRA"] == "none",
-        "double quantization": settings["quantization"] == "nf4-double",
-        settings["optimizer"]: settings["optimizer"] != "adamw_torch",
-        "without checkpointing": not settings["checkpointing"],
-        f"the architecture {config.model_type}": config.model_type not in ("llama", "qwen2"),
-    }
-    return tuple(doubt for doubt, applies in doubts.items() if applies)

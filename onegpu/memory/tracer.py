@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Event", "Tracer"]
+__all__ = ["Event", "Tracer", "register_bitsandbytes"]
 
 aten = torch.ops.aten
 
@@ -48,15 +48,24 @@ class Tracer(TorchDispatchMode):
         module: The module that is running.
     """
 
+    events: list[Event]
+    kind: str
+    module: str
+
     def __init__(self) -> None:
         super().__init__()
-        self.events: list[Event] = []
+        self.events = []
         self.kind, self.module = "weights", ""
         self._live: dict[int, tuple[Event, weakref.ref]] = {}
         self._n = 0
 
     def phase(self, name: str, kind: str) -> None:
-        """Begin a phase; what is allocated in it is of a kind unless said otherwise."""
+        """Begin a phase.
+
+        Args:
+            name: Of the phase.
+            kind: What is allocated in it, unless `rename` says something else later.
+        """
         self.events.append(Event("phase", operation=name))
         self.kind = kind
 
@@ -65,16 +74,33 @@ class Tracer(TorchDispatchMode):
         self.events.append(Event("empty_cache"))
 
     def rename(self, tensor: torch.Tensor, kind: str) -> None:
-        """Say what a tensor is for, now that it is known."""
+        """Say what a tensor is for, now that it is known.
+
+        Args:
+            tensor: On `meta`.
+            kind: As in `Event`.
+        """
         if found := self._live.get(tensor.untyped_storage()._cdata):
             found[0].kind = kind
 
     def hidden(self, n_bytes: int, operation: str) -> int:
-        """Note an allocation that a kernel makes for itself; free it with `free`."""
+        """Note an allocation that a kernel makes for itself.
+
+        Args:
+            n_bytes: Its size.
+            operation: What makes it.
+
+        Returns:
+            The key to `free` it with.
+        """
         return self._allocated(n_bytes, operation, "temporaries").key
 
     def free(self, key: int) -> None:
-        """Note that a hidden allocation is freed."""
+        """Note that a hidden allocation is freed.
+
+        Args:
+            key: As `hidden` returned it.
+        """
         self.events.append(Event("free", key))
 
     def _allocated(self, n_bytes: int, operation: str, kind: str) -> Event:
@@ -84,7 +110,12 @@ class Tracer(TorchDispatchMode):
         return event
 
     def track(self, output: Any, operation: str) -> None:
-        """Note the storages of an operation's outputs that are new."""
+        """Note the storages of an operation's outputs that are new.
+
+        Args:
+            output: A tensor, or a list of what may be tensors.
+            operation: Its name.
+        """
         if isinstance(output, torch.Tensor):
             if output.device.type == "meta":
                 self._track(output, operation)
@@ -116,7 +147,14 @@ class Tracer(TorchDispatchMode):
 
     @contextlib.contextmanager
     def naming_modules(self, model: torch.nn.Module) -> Iterator[None]:
-        """Keep `module` up to date while a model runs forward."""
+        """Keep `module` up to date while a model runs forward.
+
+        Args:
+            model: Its modules get the names that it has for them.
+
+        Yields:
+            Nothing.
+        """
         names = {module: name for name, module in model.named_modules()}
 
         def enter(module: torch.nn.Module, _: Any) -> None:
@@ -135,7 +173,11 @@ class Tracer(TorchDispatchMode):
 def _is_mask_trivial(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> Any:
     """Answer what transformers asks of data: are all masks trivial? They are."""
     dtype = args[0].dtype
-    return True if dtype is torch.bool else (1.0 if dtype.is_floating_point else 1)
+    if dtype is torch.bool:
+        return True
+    if dtype.is_floating_point:
+        return 1.0
+    return 1
 
 
 def _softmax_backward(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
@@ -163,11 +205,11 @@ def _accumulate(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.T
 
 
 def _gemm_4bit(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
-    """Training multiplies by the weight unpacked into a tensor of its own, freed after it."""
+    """Training dequantizes the weight into a tensor of its own, and frees it after the product."""
     a, _, (n_out, n_in) = args[:3]
     n_blocks = kwargs["absmax_8bit"].numel() if kwargs.get("absmax_8bit") is not None else 0
     hidden = []
-    if n_blocks:  # double quantization: the scales are unpacked, and then shifted
+    if n_blocks:  # double quantization: the scales are dequantized, and then shifted
         first = tracer.hidden(4 * n_blocks, "absmax (hidden)")
         hidden.append(tracer.hidden(4 * n_blocks, "absmax (hidden)"))
         tracer.free(first)
@@ -192,47 +234,3 @@ def register_bitsandbytes() -> None:
     import bitsandbytes  # noqa: F401
 
     HANDLERS[torch.ops.bitsandbytes.gemm_4bit.default] = _gemm_4bit
-
-
-@contextlib.contextmanager
-def kernels_of_cuda(attention: str) -> Iterator[None]:
-    """Send attention and softmax to the kernels that a GPU would choose.
-
-    - SDPA on `meta` would be composed of small operations; on a GPU one kernel does it.
-    - Softmax of float16 to float32 is one kernel on CUDA; on `meta` it would make a copy first.
-
-    Args:
-        attention: `eager`, which is left as it is, `efficient` for the memory-efficient kernel
-            of SDPA (a T4), or `flash` for its FlashAttention (capability 8.0 and up).
-    """
-    functional = torch.nn.functional
-    before = functional.scaled_dot_product_attention, functional.softmax, functional.log_softmax
-
-    def efficient(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **_):
-        groups = q.size(-3) // k.size(-3)
-        if groups > 1:
-            k, v = (x.repeat_interleave(groups, dim=-3) for x in (k, v))
-        needed = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
-        kernel = aten._scaled_dot_product_efficient_attention
-        return kernel(q, k, v, attn_mask, needed, dropout_p, is_causal, scale=scale)[0]
-
-    def flash(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **_):
-        kernel = aten._scaled_dot_product_flash_attention
-        return kernel(q, k, v, dropout_p, is_causal, False, scale=scale)[0]
-
-    def fused(kernel: Any, original: Any) -> Any:
-        def softmax(input, dim=None, _stacklevel=3, dtype=None):
-            if dtype is torch.float32 and input.dtype is torch.float16:
-                return kernel(input, dim, True)
-            return original(input, dim=dim, _stacklevel=_stacklevel, dtype=dtype)
-
-        return softmax
-
-    chosen = {"efficient": efficient, "flash": flash, "eager": before[0]}
-    functional.scaled_dot_product_attention = chosen[attention]
-    functional.softmax = fused(aten._softmax, before[1])
-    functional.log_softmax = fused(aten._log_softmax, before[2])
-    try:
-        yield
-    finally:
-        functional.scaled_dot_product_attention, functional.softmax, functional.log_softmax = before

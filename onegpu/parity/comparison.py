@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onegpu.chat import n_common
+from onegpu.parity.faults import not_numbers
 from onegpu.parity.probabilities import divergence, places
 from onegpu.parity.recording import record
-from onegpu.parity.verdict import is_near_tie, not_numbers, verdict
+from onegpu.parity.verdict import is_near_tie, judge
 
 if TYPE_CHECKING:
     from onegpu.generation import Conversation
@@ -43,14 +44,16 @@ class Report:
         n_same_tokens: Prompts that both sides cut into the same tokens.
         n_same_answers: Prompts that both answer with the same tokens, ended alike.
         differences: The others.
-        n_near_ties: How many of these part at two tokens that the reference holds for about as
-            likely.
+        n_near_ties: How many of these part at two tokens that are about as likely to the
+            reference.
         mean_kl: Mean of the Kullback-Leibler divergence of the candidate's next-token distribution
             from the reference's, in nats, over all places that both reached by the same tokens; a
             lower bound, from the likeliest tokens. None where there is no such place.
         worst_kl: The largest of these divergences.
         n_places: How many places those are.
-        verdict: What it comes to, in words.
+        same: Whether both are the same model, near-ties aside. False also where they are only
+            alike, as after quantization; None where that cannot be told.
+        verdict: The same in words, with the reason.
     """
 
     n_prompts: int
@@ -61,6 +64,7 @@ class Report:
     mean_kl: float | None
     worst_kl: float | None
     n_places: int
+    same: bool | None
     verdict: str
 
     def __repr__(self) -> str:
@@ -109,21 +113,27 @@ def compare(
     recorded = record(reference, prompts, max_new_tokens=max_new_tokens)
     theirs = record(candidate, prompts, max_new_tokens=max_new_tokens).answers
     pairs = list(zip(recorded.answers, theirs, strict=True))
-    differences = tuple(
-        Difference(i, n_common(a.ids, b.ids), a.text, b.text)
-        for i, (a, b) in enumerate(pairs)
-        if (a.ids, a.end is None) != (b.ids, b.end is None)
-    )
-    divergences = [] if not_numbers(pairs) else [divergence(p, q) for p, q in places(pairs)]
+    differences, n_near_ties = [], 0
+    for number, (a, b) in enumerate(pairs):
+        if a.equals(b):
+            continue
+        differences.append(Difference(number, n_common(a.ids, b.ids), a.text, b.text))
+        if is_near_tie(a, b):
+            n_near_ties += 1
+    divergences = []
+    if not not_numbers(pairs):
+        divergences = [divergence(p, q) for p, q in places(pairs)]
     report = Report(
         n_prompts=len(prompts),
         n_same_tokens=sum(a.prompt_ids == b.prompt_ids for a, b in pairs),
         n_same_answers=len(prompts) - len(differences),
-        differences=differences,
-        n_near_ties=sum(is_near_tie(*pairs[difference.prompt]) for difference in differences),
+        differences=tuple(differences),
+        n_near_ties=n_near_ties,
         mean_kl=statistics.fmean(divergences) if divergences else None,
         worst_kl=max(divergences, default=None),
         n_places=len(divergences),
+        same=None,
         verdict="",
     )
-    return dataclasses.replace(report, verdict=verdict(report, pairs, recorded.without_adapter))
+    found = judge(report, pairs, recorded.without_adapter)
+    return dataclasses.replace(report, same=found.same, verdict=found.text)

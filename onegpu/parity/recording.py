@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onegpu import serving
-from onegpu.generation import evaluating
+from onegpu.generation import evaluating, stop_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +29,7 @@ class Answer:
     """What one side made of one prompt.
 
     Attributes:
-        prompt_text: The conversation as its template writes it.
+        prompt_text: The conversation as its template renders it.
         prompt_ids: The same as tokens.
         ids: Its answer, taking the likeliest token each time, without the end token.
         text: The same as text.
@@ -48,6 +48,10 @@ class Answer:
     def token(self, place: int) -> int | None:
         """Return what was taken at a place: a token of the answer, its end, or nothing."""
         return self.ids[place] if place < len(self.ids) else self.end
+
+    def equals(self, other: "Answer") -> bool:
+        """Return whether two answers have the same tokens, and both ended or both were cut."""
+        return self.ids == other.ids and (self.end is None) == (other.end is None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,24 +101,24 @@ def record(
             raise ValueError("a recording of other prompts: record the side again, with these")
         return side
     if isinstance(side, tuple) and len(side) == 2:
-        answers = _of_model(*side, prompts, max_new_tokens)
+        answers = _ask_model(*side, prompts, max_new_tokens)
         if not hasattr(side[0], "disable_adapter"):
             return Recording(tuple(answers), prompts=asked)
         with side[0].disable_adapter():
-            without = _of_model(*side, prompts[:N_WITHOUT], max_new_tokens)
+            without = _ask_model(*side, prompts[:N_WITHOUT], max_new_tokens)
         return Recording(tuple(answers), tuple(without), asked)
     if isinstance(side, str | Path) and Path(side).suffix == ".gguf":
         with serving.serve(side) as server:
             return record(server, prompts, max_new_tokens=max_new_tokens)
     if isinstance(side, serving.Server) or str(side).startswith(("http://", "https://")):
-        answers = [_of_server(side, prompt, max_new_tokens) for prompt in prompts]
+        answers = [_ask_server(side, prompt, max_new_tokens) for prompt in prompts]
         return Recording(tuple(answers), prompts=asked)
     raise ValueError(
         f"{side!r} is no side: give (model, tokenizer), a .gguf file, a server, or its address"
     )
 
 
-def _of_model(
+def _ask_model(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence["Conversation"],
@@ -124,16 +128,14 @@ def _of_model(
     import torch
 
     answers = []
-    ends = model.generation_config.eos_token_id
-    ends = set(ends if isinstance(ends, list) else [ends])
     texts = [
         tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
         for prompt in prompts
     ]
     for start in range(0, len(texts), batch_size):
-        some = texts[start : start + batch_size]
+        batch = texts[start : start + batch_size]
         encoding = tokenizer(
-            some, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
+            batch, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"
         ).to(model.device)
         with evaluating(model), torch.inference_mode():
             made = model.generate(
@@ -147,26 +149,55 @@ def _of_model(
         logits = torch.stack(made.logits, dim=1).float()  # (batch, new tokens, vocab)
         top = logits.log_softmax(-1).topk(min(N_LIKELIEST, logits.shape[-1]))
         new = made.sequences[:, encoding["input_ids"].shape[1] :].tolist()
-        for row, text in enumerate(some):
-            n = next((i for i, token in enumerate(new[row]) if token in ends), None)
-            ids = new[row][:n]
-            kept = zip(top.indices[row].tolist(), top.values[row].tolist(), strict=True)
-            places = [dict(zip(*place, strict=True)) for place in kept]
-            mask = encoding["attention_mask"][row].bool()
+        for row, text in enumerate(batch):
+            is_prompt = encoding["attention_mask"][row].bool()
             answers.append(
-                Answer(
+                _answer(
+                    tokenizer,
                     prompt_text=text,
-                    prompt_ids=tuple(encoding["input_ids"][row][mask].tolist()),
-                    ids=tuple(ids),
-                    text=tokenizer.decode(ids),
-                    end=None if n is None else new[row][n],
-                    likeliest=tuple(places[: len(ids) + 1]),
+                    prompt_ids=encoding["input_ids"][row][is_prompt].tolist(),
+                    new_ids=new[row],
+                    ends=stop_ids(model),
+                    likeliest=_by_token(top.indices[row].tolist(), top.values[row].tolist()),
                 )
             )
     return answers
 
 
-def _of_server(server: serving.Server | str, prompt: "Conversation", max_new_tokens: int) -> Answer:
+def _answer(
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    prompt_text: str,
+    prompt_ids: list[int],
+    new_ids: list[int],
+    ends: list[int],
+    likeliest: list[dict[int, float]],
+) -> Answer:
+    """Return one answer of a model, without the padding behind its end."""
+    n = 0
+    while n < len(new_ids) and new_ids[n] not in ends:
+        n += 1
+    return Answer(
+        prompt_text=prompt_text,
+        prompt_ids=tuple(prompt_ids),
+        ids=tuple(new_ids[:n]),
+        text=tokenizer.decode(new_ids[:n]),
+        end=new_ids[n] if n < len(new_ids) else None,
+        likeliest=tuple(likeliest[: n + 1]),
+    )
+
+
+def _by_token(ids: list[list[int]], logarithms: list[list[float]]) -> list[dict[int, float]]:
+    """Return the log-probabilities of each place by token; both are (place, likeliest)."""
+    return [
+        dict(zip(ids_here, logarithms_here, strict=True))
+        for ids_here, logarithms_here in zip(ids, logarithms, strict=True)
+    ]
+
+
+def _ask_server(
+    server: serving.Server | str, prompt: "Conversation", max_new_tokens: int
+) -> Answer:
     text = serving.request(server, "/apply-template", {"messages": list(prompt)})["prompt"]
     asked = {"content": text, "add_special": True, "parse_special": True}
     ids = serving.request(server, "/tokenize", asked)["tokens"]
@@ -190,21 +221,24 @@ def _of_server(server: serving.Server | str, prompt: "Conversation", max_new_tok
         text=answer["content"],
         end=answer["tokens"][-1] if ended else None,
         # left out where not even one character is whole
-        likeliest=_places(answer["tokens"], answer.get("completion_probabilities", [])),
+        likeliest=_likeliest(answer["tokens"], answer.get("completion_probabilities", [])),
     )
 
 
-def _places(
+def _likeliest(
     tokens: Sequence[int], entries: Sequence[Mapping[str, Any]]
 ) -> tuple[Mapping[int, float], ...]:
     """Return the probabilities at each token: the server has none for a part of a character.
 
     It has them for the last part, which completes the character, so they are matched from the end.
     """
-    places, entries = [], list(entries)
+    places, left = [], list(entries)
     for token in reversed(tokens):
-        told = entries.pop()["top_logprobs"] if entries and entries[-1]["id"] == token else []
-        # JSON knows no NaN: the server writes null
-        pairs = ((one["id"], one["logprob"]) for one in told)
-        places.append({i: math.nan if logprob is None else logprob for i, logprob in pairs})
+        told = []
+        if left and left[-1]["id"] == token:
+            told = left.pop()["top_logprobs"]
+        place = {}
+        for one in told:  # JSON knows no NaN: the server writes null
+            place[one["id"]] = math.nan if one["logprob"] is None else one["logprob"]
+        places.append(place)
     return tuple(reversed(places))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from onegpu.chat import is_conversation
+from onegpu.chat import is_conversation, template_options, trained_columns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -12,9 +12,8 @@ __all__ = ["is_encodable", "problems", "prompt_differs"]
 
 Problem = tuple[str, str]  # code and detail
 MAX_CHARACTERS = 1_000_000
-FORMATS = (("prompt", "completion"), ("messages",), ("text",))
 ROLES = ("system", "developer", "user", "assistant", "tool")
-BEFORE = {  # role: what may stand before it; None is the beginning
+BEFORE = {  # role: what may come before it; None is the beginning
     "system": {None},
     "developer": {None},
     "user": {None, "system", "developer", "assistant"},
@@ -25,17 +24,20 @@ NOT_ENCODABLE = {"unknown-columns", "not-text", "huge-cell"}
 
 
 def is_encodable(found: list[Problem]) -> bool:
-    """Return whether a row with these problems can be made tokens at all."""
+    """Return whether a row with these problems can be turned into tokens at all."""
     return not any(code in NOT_ENCODABLE for code, _ in found)
 
 
 def problems(row: Mapping[str, Any]) -> list[Problem]:
     """Return what is wrong with a row, each as a code and a detail; a kind only once."""
-    columns = next((f for f in FORMATS if all(row.get(c) is not None for c in f)), None)
-    if columns is None:
+    columns = trained_columns(row)
+    if not columns:
         return [("unknown-columns", ", ".join(row) or "none")]
+    other_kind = _other_kind(row, columns)
+    if other_kind:
+        return [("unknown-columns", other_kind)]
     found: dict[str, str] = {}
-    turns: list[Mapping[str, Any]] = []
+    turns: list[Any] = []
     for column in columns:
         value = row[column]
         if is_conversation(value):
@@ -44,14 +46,30 @@ def problems(row: Mapping[str, Any]) -> list[Problem]:
             turns.append({"content": value})
     for code, detail in _contents(turns):
         found.setdefault(code, detail)
-    if all(is_conversation(row[column]) for column in columns):
+    if is_conversation(row[columns[0]]) and all(isinstance(turn, Mapping) for turn in turns):
         for detail in _roles(turns):
             found.setdefault("wrong-roles", detail)
     return list(found.items())
 
 
-def _contents(turns: list[Mapping[str, Any]]) -> Iterator[Problem]:
+def _other_kind(row: Mapping[str, Any], columns: tuple[str, ...]) -> str:
+    """Return which column holds something else than its name says, if one does."""
+    with_messages = [column for column in columns if is_conversation(row[column])]
+    without = [column for column in columns if column not in with_messages]
+    if "messages" in without:
+        return "messages holds no list of messages"
+    if "text" in with_messages:
+        return "text holds a list of messages"
+    if with_messages and without:
+        return f"{with_messages[0]} holds a list of messages, {without[0]} does not"
+    return ""
+
+
+def _contents(turns: list[Any]) -> Iterator[Problem]:
     for turn in turns:
+        if not isinstance(turn, Mapping):
+            yield "not-text", type(turn).__name__
+            continue
         content = turn.get("content")
         if content is None and turn.get("tool_calls"):
             continue
@@ -78,13 +96,14 @@ def _roles(turns: list[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def prompt_differs(tokenizer: "PreTrainedTokenizerBase", row: Mapping[str, Any]) -> bool:
-    """Return whether the row begins otherwise than its prompt is written at inference."""
-    if is_conversation(row.get("prompt")) and is_conversation(row.get("completion")):
-        prompt, whole = row["prompt"], row["prompt"] + row["completion"]
-    elif is_conversation(row.get("messages")):
+    """Return whether a row begins differently from its prompt at inference."""
+    columns = trained_columns(row)
+    if not columns or not is_conversation(row[columns[0]]):
+        return False
+    if columns == ("messages",):
         prompt, whole = row["messages"][:-1], row["messages"]
     else:
-        return False
-    options = {"tokenize": False, **(row.get("chat_template_kwargs") or {})}
+        prompt, whole = row["prompt"], row["prompt"] + row["completion"]
+    options = {"tokenize": False, **template_options(row)}
     alone = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, **options)
     return not tokenizer.apply_chat_template(whole, **options).startswith(alone)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu.chat import IGNORED, encode, is_conversation
+from onegpu.chat import IGNORED, encode, is_conversation, trained_columns
 from onegpu.preflight import conversations
 from onegpu.preflight.findings import Findings, Tally
 from onegpu.preflight.sequences import Seen, Sequences
@@ -25,9 +25,9 @@ def check_data(
     max_length: int | None = 1024,
     assistant_only: bool = False,
 ) -> Findings:
-    """Look for what is wrong with your own rows, before any model is loaded.
+    """Find what is wrong with your own rows, before any model is loaded.
 
-    Rows are read one at a time, in constant memory. Each is made tokens and labels as
+    Rows are read one at a time, in constant memory. Each is turned into tokens and labels as
     `trl.SFTTrainer` does it.
 
     Args:
@@ -110,13 +110,18 @@ class _RowCheck:
     def _check_tokens(self, place: str, row: Mapping[str, Any], *, is_clean: bool) -> None:
         from jinja2 import TemplateError
 
-        if self.tokenizer.chat_template is None and any(map(is_conversation, row.values())):
+        has_messages = is_conversation(row[trained_columns(row)[0]])
+        if has_messages and self.tokenizer.chat_template is None:
             self.tally.add("no-template", place)
+            return
+        if self.assistant_only and not has_messages:
+            self.tally.add("nothing-learned", place, "assistant_only needs messages")
             return
         try:
             tokens = encode(self.tokenizer, row, assistant_only=self.assistant_only)
             differs = is_clean and conversations.prompt_differs(self.tokenizer, row)
-        except TemplateError as error:
+        # A template that adds text to None raises a TypeError, tools without a schema a ValueError
+        except (TemplateError, TypeError, ValueError) as error:
             self.tally.add("template-refuses", place, str(error)[:80])
             return
         if differs:

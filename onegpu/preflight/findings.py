@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 __all__ = ["KINDS", "Finding", "Findings", "Kind", "Tally"]
 
-SECTIONS = "notebooks/99_troubleshooting.ipynb"
+# The course on the web, since an installed package holds no notebooks. `make links` sets it.
+COURSE = "https://your_name.github.io/fine-tuning-on-one-gpu"
+SECTIONS = f"{COURSE}/notebooks/99_troubleshooting.html"
 N_PLACES = 3  # how many places a finding names
 
 
@@ -202,7 +204,7 @@ class Finding:
         found: What was found.
         where: Rows, files, layers or settings.
         fix: What to do.
-        link: The section of the course that explains it.
+        link: The address of the course's section that explains it.
     """
 
     code: str
@@ -240,8 +242,7 @@ class Findings(list[Finding]):
             return "<p>nothing found</p>"
         cells = []
         for f in self:
-            name = f.link.removeprefix("notebooks/")
-            first = f'<a href="{html.escape(name)}">{f.code}</a> ({f.severity})'
+            first = f'<a href="{html.escape(f.link)}">{f.code}</a> ({f.severity})'
             rest = [html.escape(text) for text in (f.found, f.where, f.fix)]
             row = "".join(f'<td style="text-align:left">{text}</td>' for text in (first, *rest))
             cells.append(f"<tr>{row}</tr>")

@@ -2,7 +2,7 @@
 
 import array
 import collections
-import contextlib
+import functools
 import hashlib
 import heapq
 import sqlite3
@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from onegpu.chat import IGNORED, template
+from onegpu.chat import IGNORED, end_ids, template
 from onegpu.preflight.findings import Tally
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Seen", "Sequences"]
 
-N_TAIL = 4  # an end token stands among the last tokens; templates write a line break after it
+N_TAIL = 4  # an end token is among the last tokens; templates write a line break after it
 N_KEPT = 1000  # places that are kept until it is known which rows stand out
 N_LETTERS = 200  # of a row that decide its script
 FEW, MANY = 0.02, 0.9  # a script of few rows beside a script of many
@@ -57,7 +57,7 @@ class Seen:
 
 
 class Sequences:
-    """Looks at one sequence after another, and adds what is wrong to a tally.
+    """Checks one sequence after another, and adds what is wrong to a tally.
 
     Args:
         tokenizer: The one that made the tokens.
@@ -79,8 +79,7 @@ class Sequences:
         self._tokenizer, self._tally, self._seen = tokenizer, tally, seen
         self._max_length, self._is_evaluation = max_length, is_evaluation
         self._template = template(tokenizer)
-        turn_end = self._template.end_of_turn_id if self._template else None
-        self._ends = {tokenizer.eos_token_id, turn_end} - {None}
+        self._ends = end_ids(tokenizer)
         self._opener = self._first_special(self._template.answer) if self._template else None
         self.max_id = -1
         self.special_ids: set[int] = set()
@@ -104,32 +103,33 @@ class Sequences:
     def check(
         self, ids: Sequence[int], labels: Sequence[int], *, place: str, in_turns: bool = True
     ) -> None:
-        """Look at one sequence: as many labels as token ids; `in_turns` if its roles are right."""
+        """Check one sequence: as many labels as token ids; `in_turns` if its roles are right."""
         learned = [i for i, label in zip(ids, labels, strict=True) if label != IGNORED]
         self.measure(ids)
         self._check_length(ids, place)
         if not learned:
             self._tally.add("nothing-learned", place)
             return
-        doubled = list(ids[:2]) == [self._tokenizer.bos_token_id] * 2
-        if doubled:
+        has_double_bos = list(ids[:2]) == [self._tokenizer.bos_token_id] * 2
+        if has_double_bos:
             self._tally.add("double-bos", place)
         if in_turns:
             self._check_format(ids, labels, place, all_learned=len(learned) == len(ids))
-        self._check_nesting(ids[doubled:], place)
+        self._check_nesting(ids[1:] if has_double_bos else ids, place)
         self._check_script(learned, place)
         self._check_repetition(ids, labels, place)
 
     def _check_length(self, ids: Sequence[int], place: str) -> None:
         self._lengths[len(ids)] += 1
-        if len(self._longest) < N_KEPT or len(ids) > self._longest[0][0]:
-            push = heapq.heappush if len(self._longest) < N_KEPT else heapq.heappushpop
-            push(self._longest, (len(ids), place))
+        if len(self._longest) < N_KEPT:
+            heapq.heappush(self._longest, (len(ids), place))
+        elif len(ids) > self._longest[0][0]:  # longer than the shortest that is kept
+            heapq.heapreplace(self._longest, (len(ids), place))
 
     def _check_format(
         self, ids: Sequence[int], labels: Sequence[int], place: str, *, all_learned: bool
     ) -> None:
-        """Look for a template, for what is learned of it, and for an end."""
+        """Check for a template, for what is learned of it, and for an end."""
         text, in_format = self._tokenizer.decode(ids), True
         if self._template is not None:
             in_format = "".join(self._template.answer.split()) in "".join(text.split())
@@ -146,7 +146,7 @@ class Sequences:
             self._tally.add("eos-not-learned", place, f"ends with {text[-20:]!r}")
 
     def _check_nesting(self, ids: Sequence[int], place: str) -> None:
-        """Look for a turn that is opened while another is."""
+        """Check for a turn that is opened while another is."""
         is_open = False
         for token_id in ids:
             if token_id in self._ends:
@@ -160,7 +160,8 @@ class Sequences:
     def _check_script(self, learned: list[int], place: str) -> None:
         script = _script(self._tokenizer.decode(learned[:N_LETTERS]))
         self._n_scripts[script] += 1
-        if len(places := self._scripts.setdefault(script, [])) < N_KEPT:
+        places = self._scripts.setdefault(script, [])
+        if len(places) < N_KEPT:
             places.append(place)
 
     def _check_repetition(self, ids: Sequence[int], labels: Sequence[int], place: str) -> None:
@@ -179,11 +180,7 @@ class Sequences:
         n_rows = self._lengths.total()
         if n_rows < 20:
             return
-        median, passed = 0, 0
-        for median in sorted(self._lengths):
-            passed += self._lengths[median]
-            if 2 * passed >= n_rows:
-                break
+        median = self._median_length()
         for length, place in sorted(self._longest, reverse=True):
             if length > TIMES * median:
                 self._tally.add("length-outlier", place, f"{length:,} tokens, median {median:,}")
@@ -197,19 +194,24 @@ class Sequences:
                         "script-outlier", place, f"{other.lower()} beside {script.lower()}"
                     )
 
-
-_SCRIPTS: dict[str, str] = {}  # character: its script, "" for what is no letter
+    def _median_length(self) -> int:
+        """Return the length that half of all sequences do not exceed."""
+        n_passed = 0
+        for length in sorted(self._lengths):
+            n_passed += self._lengths[length]
+            if 2 * n_passed >= self._lengths.total():
+                return length
+        return 0
 
 
 def _script(text: str) -> str:
     """Return the script of most letters of a text, as Unicode names it, such as `LATIN`."""
-    counts: collections.Counter[str] = collections.Counter()
-    for character in text[:N_LETTERS]:
-        if character not in _SCRIPTS:
-            _SCRIPTS[character] = ""
-            if character.isalpha():
-                with contextlib.suppress(ValueError):
-                    _SCRIPTS[character] = unicodedata.name(character).split()[0]
-        if script := _SCRIPTS[character]:
-            counts[script] += 1
+    counts = collections.Counter(_script_of(character) for character in text[:N_LETTERS])
+    del counts[""]
     return counts.most_common(1)[0][0] if counts else ""
+
+
+@functools.cache
+def _script_of(character: str) -> str:
+    """Return the script of a letter, and nothing for what is no letter."""
+    return unicodedata.name(character, "").split(" ")[0] if character.isalpha() else ""

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from onegpu.preflight import conversations, setup
+from onegpu.preflight import batch, conversations, setup
 from onegpu.preflight.findings import KINDS, Findings, Tally
 from onegpu.preflight.sequences import Seen, Sequences
 from onegpu.preflight.streams import checked_rows, evaluation_sets
@@ -16,7 +16,7 @@ __all__ = ["check"]
 
 
 def check(trainer: "Trainer") -> Findings:
-    """Look for what would go wrong without an error, in everything that a trainer holds.
+    """Find what would go wrong without an error, in everything that a trainer holds.
 
     It reads the tokenized rows, the first batch, the tokenizer, the model, the adapter and the
     settings, and computes the loss and the gradients of one batch. Nothing is changed. Of a stream
@@ -46,6 +46,7 @@ def check(trainer: "Trainer") -> Findings:
             _check_rows(trainer, rows, name, of_evaluation, seen, is_evaluation=True)
     _dropped(trainer, tally)
     setup.examine(trainer, sequences, tally)
+    batch.examine(trainer, sequences, tally)
     return tally.findings().joined(of_evaluation.findings())
 
 
@@ -58,7 +59,7 @@ def _check_rows(
     *,
     is_evaluation: bool = False,
 ) -> Sequences:
-    """Look at every row of a tokenized data set, or at the first rows of a stream."""
+    """Check every row of a tokenized data set, or the first rows of a stream."""
     args, tokenizer = trainer.args, trainer.processing_class
     sequences = Sequences(
         tokenizer,

@@ -14,7 +14,7 @@ SHAREGPT_ROLES = {"human": "user", "gpt": "assistant"}
 def from_pair(
     row: Mapping[str, Any], *, question: str = "question", answer: str = "answer"
 ) -> dict[str, Any]:
-    """Make a question and its answer a prompt and a completion.
+    """Turn a question and its answer into a prompt and a completion.
 
     Args:
         row: Any row with two text columns.
@@ -33,7 +33,7 @@ def from_pair(
 
     Taught in: notebooks/04_formatting.ipynb
     """
-    _need(row, question, answer)
+    _require(row, question, answer)
     return {
         "prompt": [{"role": "user", "content": row[question]}],
         "completion": [{"role": "assistant", "content": row[answer]}],
@@ -41,7 +41,7 @@ def from_pair(
 
 
 def from_alpaca(row: Mapping[str, Any]) -> dict[str, Any]:
-    r"""Make an Alpaca row a prompt and a completion.
+    r"""Turn an Alpaca row into a prompt and a completion.
 
     Args:
         row: `instruction`, `output`, and perhaps `input`, which follows the instruction after an
@@ -61,13 +61,13 @@ def from_alpaca(row: Mapping[str, Any]) -> dict[str, Any]:
     Taught in: notebooks/04_formatting.ipynb
     Source: Taori et al. 2023, https://github.com/tatsu-lab/stanford_alpaca
     """
-    _need(row, "instruction", "output")
+    _require(row, "instruction", "output")
     question = "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
     return from_pair({"question": question, "answer": row["output"]})
 
 
 def from_sharegpt(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a ShareGPT row a list of messages.
+    """Turn a ShareGPT row into a list of messages.
 
     Args:
         row: `conversations`, a list of `from` (`human`, `gpt`, `system`, ...) and `value`, and
@@ -85,17 +85,17 @@ def from_sharegpt(row: Mapping[str, Any]) -> dict[str, Any]:
 
     Taught in: notebooks/04_formatting.ipynb
     """
-    _need(row, "conversations")
+    _require(row, "conversations")
     system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
     turns = []
     for turn in row["conversations"]:
-        _need(turn, "from", "value")
+        _require(turn, "from", "value")
         role = SHAREGPT_ROLES.get(turn["from"], turn["from"])
         turns.append({"role": role, "content": turn["value"]})
     return {"messages": system + turns}
 
 
-def _need(row: Mapping[str, Any], *columns: str) -> None:
+def _require(row: Mapping[str, Any], *columns: str) -> None:
     missing = [column for column in columns if column not in row]
     if missing:
         raise ValueError(f"no column {', '.join(missing)}: this row has {', '.join(row)}")

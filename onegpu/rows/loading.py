@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu.rows.reading import scan
+from onegpu.rows.reading import readable
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -50,11 +50,8 @@ def load_texts(
     splits = DatasetDict()
     for name, path in files.items():
         checked = []
-        for row in scan(path):
-            where = f"{path}, {row.place}"
-            if row.problem:
-                raise ValueError(f"{where}: {row.problem}")
-            _check(row.value, columns, where)
+        for row in readable(path):
+            _check(row.value, columns, f"{path}, {row.place}")
             checked.append({columns.get(key, key): value for key, value in row.value.items()})
         if not checked:
             raise ValueError(f"{path} holds no rows")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-__all__ = ["Row", "read", "scan"]
+__all__ = ["Row", "read", "readable", "scan"]
 
 CHUNK = 1_000_000  # characters read at a time from a JSON array
 LONGEST = 100_000_000  # characters of one item: above that, a bracket was left open
@@ -59,10 +59,27 @@ def read(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Taught in: notebooks/04_formatting.ipynb
     """
+    for row in readable(path):
+        yield row.number, row.value
+
+
+def readable(path: str | Path) -> Iterator[Row]:
+    """Yield each row of a file with its place, up to the first that cannot be read.
+
+    Args:
+        path: See `read`.
+
+    Yields:
+        The rows.
+
+    Raises:
+        FileNotFoundError: See `read`.
+        ValueError: See `read`.
+    """
     for row in scan(path):
         if row.problem:
             raise ValueError(f"{path}, {row.place}: {row.problem}")
-        yield row.number, row.value
+        yield row
 
 
 def scan(path: str | Path) -> Iterator[Row]:

@@ -12,8 +12,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import browser as chromium
 import pytest
+
+from tools import browser as chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "00_tldr.ipynb"

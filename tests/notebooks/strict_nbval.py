@@ -9,14 +9,15 @@ nbval 0.11 alone
 - passes a stored cell that was never run;
 - compares decimals letter by letter.
 
-Each is closed here by wrapping the one method of nbval that decides it. Load it with
-`pytest -p strict_nbval --nbval`.
+Each is closed here by wrapping the one method of nbval that decides it. And the seconds that each
+notebook took are printed at the end. Load it with `pytest -p strict_nbval --nbval`.
 """
 
 import base64
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,6 +164,17 @@ def _compare_strictly(compare: Callable) -> Callable:
         return compare(self, test, ref, skip_compare)
 
     return compare_outputs
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the seconds of each notebook, its cells and the start of its kernel together."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and report.location[0].endswith(".ipynb"):
+                seconds[report.location[0]] += report.duration
+    for name, passed in seconds.most_common():
+        terminalreporter.write_line(f"{passed:6.1f} s  {name}")
 
 
 nbval.kernel.start_new_kernel = _start_kernel_without_pytest(nbval.kernel.start_new_kernel)

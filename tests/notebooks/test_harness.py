@@ -1,9 +1,11 @@
 """The harness itself: each planted fault must fail, and the healthy notebook must pass."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import nbformat
@@ -31,7 +33,7 @@ def healthy(tmp_path_factory) -> Path:
     # As `make notebooks` does: outside of pytest, whose variable in the environment would make
     # the kernel lose what subprocesses print.
     env = {key: value for key, value in os.environ.items() if key != "PYTEST_CURRENT_TEST"}
-    subprocess.run([sys.executable, ROOT / "tools" / "notebook.py", path], env=env, check=True)
+    subprocess.run([sys.executable, "-m", "tools.notebook", path], cwd=ROOT, env=env, check=True)
     return path
 
 
@@ -58,6 +60,25 @@ def test_the_healthy_notebook_passes(healthy, tmp_path):
     run = nbval(Path(path))
     assert run.returncode == 0, run.stdout
     assert f"{len(HEALTHY)} passed" in run.stdout
+    assert re.search(r"\d s  \S*healthy.ipynb$", run.stdout, re.MULTILINE)
+
+
+def test_the_seconds_of_each_notebook_are_printed(capsys):
+    """The start of a kernel is no cell, and a cell that failed took its time too."""
+
+    def took(name: str, seconds: float) -> types.SimpleNamespace:
+        return types.SimpleNamespace(location=(name, 0, ""), duration=seconds)
+
+    deselected = types.SimpleNamespace(location=("a.ipynb", 0, ""))
+    reporter = types.SimpleNamespace(write_line=print)
+    reporter.stats = {
+        "": [took("a.ipynb", 0.5), took("b.ipynb", 0.25)],
+        "passed": [took("a.ipynb", 2), took("b.ipynb", 40), took("c.py", 9)],
+        "failed": [took("a.ipynb", 1)],
+        "deselected": [deselected],
+    }
+    strict_nbval.pytest_terminal_summary(reporter)
+    assert capsys.readouterr().out.splitlines() == ["  40.2 s  b.ipynb", "   3.5 s  a.ipynb"]
 
 
 @pytest.mark.parametrize(

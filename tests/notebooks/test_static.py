@@ -5,9 +5,10 @@ import functools
 import re
 from pathlib import Path
 
-import links
 import nbformat
 import pytest
+
+from tools import links
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -3,13 +3,16 @@
 import functools
 import http.server
 import os
+import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import browser as chromium
-import build_site
 import pytest
+from bs4 import BeautifulSoup
+
+from tools import browser as chromium
+from tools.site import build
 
 DECKS = Path(__file__).parent / "flashcards"
 
@@ -18,7 +21,7 @@ DECKS = Path(__file__).parent / "flashcards"
 def site(tmp_path_factory) -> Path:
     """The folder of the built pages."""
     folder = tmp_path_factory.mktemp("site")
-    return build_site.build(folder / "html", source=folder / "source", decks=DECKS).parent
+    return build.build(folder / "html", source=folder / "source", decks=DECKS).parent
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,20 @@ def pages(site) -> list[str]:
     """Every page, as a path from the folder of the site."""
     found = sorted(site.rglob("*.html"))
     return [str(p.relative_to(site)) for p in found if "_static" not in p.parts]
+
+
+@pytest.fixture(scope="session")
+def examined(site, pages) -> list[str]:
+    """The pages for slow checks: of the reference, a package's and the three longest modules'."""
+    modules = [page for page in pages if re.fullmatch(r"reference/\w+\.\w+\.html", page)]
+    modules.sort(key=lambda page: (site / page).stat().st_size)
+    return [page for page in pages if page not in modules[:-3]]
+
+
+@pytest.fixture(scope="session")
+def soups(site, pages) -> dict[str, BeautifulSoup]:
+    """The parsed pages by their paths."""
+    return {page: BeautifulSoup((site / page).read_text("utf-8"), "lxml") for page in pages}
 
 
 class _QuietHandler(http.server.SimpleHTTPRequestHandler):

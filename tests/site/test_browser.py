@@ -155,11 +155,11 @@ def test_cards_can_be_read_without_javascript(new_tab):
 
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(scheme, width, new_tab, pages):
+def test_axe_finds_no_serious_fault(scheme, width, new_tab, examined):
     """Axe looks at contrast, names, roles, and whether the keyboard reaches all."""
     tab = new_tab(width=width, scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     found = {}
-    for page in pages:
+    for page in examined:
         tab.open(page)
         tab.page.evaluate(ONE_OF_EACH_COLOUR)
         tab.page.evaluate(AXE)

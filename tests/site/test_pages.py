@@ -5,17 +5,14 @@ import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
-import links
 import pytest
-from bs4 import BeautifulSoup
+
+import helpers
+import onegpu
+from tools import links
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
-@pytest.fixture(scope="module")
-def soups(site, pages):
-    return {page: BeautifulSoup((site / page).read_text("utf-8"), "lxml") for page in pages}
 
 
 def test_every_chapter_and_page_is_there(pages):
@@ -23,6 +20,9 @@ def test_every_chapter_and_page_is_there(pages):
     expected |= {f"notebooks/{path.stem}.html" for path in NOTEBOOKS}
     expected |= {f"{name}.html" for name in ("FAQ", "AppendixA") if (ROOT / f"{name}.md").exists()}
     expected |= {f"flashcards/{name}.html" for name in ("index", "00_tldr", "02_quantization")}
+    for package in (onegpu, helpers):
+        modules = [f".{name}" for name in package.__all__]
+        expected |= {f"reference/{package.__name__}{name}.html" for name in ["", *modules]}
     assert set(pages) == expected
 
 

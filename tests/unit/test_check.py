@@ -1,9 +1,11 @@
 """Which checks run, and with how many threads."""
 
+import importlib.util
 import sys
 
-import check
 import pytest
+
+from tools import check
 
 PRINT_THREADS = [sys.executable, "-c", "import os; print('threads', os.environ['OMP_NUM_THREADS'])"]
 
@@ -35,3 +37,9 @@ def test_only_the_checks_that_are_named(capsys):
     with pytest.raises(SystemExit):
         check.main(["notebook"])
     assert "unknown check 'notebook': choose from threads, fails" in capsys.readouterr().err
+
+
+def test_each_check_is_a_module_that_is_there():
+    for name, command in check.FAST_CHECKS.items():
+        assert command[:2] == [sys.executable, "-m"], name
+        assert importlib.util.find_spec(command[2]), name

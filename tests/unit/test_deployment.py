@@ -239,7 +239,9 @@ def test_files_that_are_none(files, tmp_path):
 
 
 def test_folders_that_cannot_be_converted(files, tmp_path):
-    with pytest.raises(ValueError, match="holds an adapter alone: load it on its base, unpacked"):
+    with pytest.raises(
+        ValueError, match="an adapter alone: load it on its base without quantization"
+    ):
         gguf.convert(files.adapter, tmp_path / "a.gguf")
     with pytest.raises(ValueError, match="the converter writes f32"):
         gguf.convert(files.merged, tmp_path / "a.gguf", outtype="q4_k_m")
@@ -253,9 +255,9 @@ def test_folders_that_cannot_be_converted(files, tmp_path):
         gguf.convert(folder, tmp_path / "a.gguf")
     shutil.copy(files.merged / "chat_template.jinja", folder)
     config = folder / "config.json"
-    packed = '{"quantization_config": {"quant_method": "bitsandbytes"},'
-    config.write_text(config.read_text("utf-8").replace("{", packed, 1), "utf-8")
-    with pytest.raises(ValueError, match="are packed by bitsandbytes"):
+    quantized = '{"quantization_config": {"quant_method": "bitsandbytes"},'
+    config.write_text(config.read_text("utf-8").replace("{", quantized, 1), "utf-8")
+    with pytest.raises(ValueError, match="are quantized by bitsandbytes.*: dequantize the base"):
         gguf.convert(folder, tmp_path / "a.gguf")
     assert not (tmp_path / "a.gguf").exists()
 

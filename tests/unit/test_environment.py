@@ -1,7 +1,6 @@
-"""Profiles on machines that are not there, and what importing the library costs."""
+"""Profiles on machines that are not there."""
 
 import os
-import pkgutil
 import platform
 import subprocess
 import sys
@@ -10,14 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import helpers
 from helpers import environment
 from helpers.environment import GIB
-from onegpu import __main__, doctor
-
-MADE_OF_TORCH = [  # their classes extend torch's, and `memory.plan` imports them when it is called
-    f"onegpu.memory.{name}" for name in ("building", "optimizers", "step", "tracer")
-]
 
 
 def machine(monkeypatch, *, cuda, major=0, gib=0):
@@ -89,51 +82,3 @@ def test_a_gpu_profile_without_a_gpu(monkeypatch):
     machine(monkeypatch, cuda=False)
     with pytest.raises(ValueError, match="'pod' needs a CUDA GPU and torch sees none"):
         environment.profile("pod")
-
-
-def test_import_is_light():
-    """Importing a module of ours must not cost what torch costs.
-
-    Nine modules were imported and timed, on a machine that may be busy; `memory` was not among
-    them, and imported torch.
-    """
-    found = [module.name for module in pkgutil.walk_packages(helpers.__path__, "helpers.")]
-    assert set(MADE_OF_TORCH) <= set(found)
-    ours = [name for name in found if name not in MADE_OF_TORCH]
-    code = f"import sys, {', '.join(ours)}; print(*sys.modules)"
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded = set(run.stdout.split())
-    assert set(ours) <= loaded
-    lines = (doctor.ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    required = set(doctor.minimums(lines))
-    assert "torch" in required
-    assert loaded & required == set()
-
-
-def test_doctor_names_what_is_missing_and_its_fix(monkeypatch, tmp_path, capsys):
-    import importlib.metadata
-
-    def version(name):
-        if name == "peft":
-            raise importlib.metadata.PackageNotFoundError
-        return "0.1" if name == "trl" else original(name)
-
-    original = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setenv("FINETUNING_CACHE", str(tmp_path / "not" / "there"))
-    rows = {row.name: row for row in doctor.examine()}
-    assert rows["peft"].found == "missing"
-    assert rows["peft"].fix.startswith('pip install "peft>=')
-    assert rows["trl"].fix.startswith('pip install "trl>=')
-    assert rows["SmolLM2-135M-Instruct"].fix == "python -m helpers fetch"
-    assert rows["torch"].ok
-    assert __main__.main(["doctor"]) == 1
-    assert "fix: pip install" in capsys.readouterr().out
-
-
-def test_doctor_survives_an_unknown_profile(monkeypatch):
-    monkeypatch.setenv("FINETUNING_PROFILE", "a100")
-    rows = {row.name: row for row in doctor.examine()}
-    assert not rows["profile"].ok
-    assert rows["profile"].fix == "unset FINETUNING_PROFILE"

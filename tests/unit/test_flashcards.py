@@ -391,7 +391,7 @@ def test_a_path_that_anki_would_not_open_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("missing", ["genanki", "markdown_it"])
+@pytest.mark.parametrize("missing", ["genanki", "markdown_it", "mdit_py_plugins.dollarmath"])
 def test_a_missing_package_is_named(tmp_path, monkeypatch, missing):
     real = builtins.__import__
 
@@ -401,7 +401,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, missing):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ModuleNotFoundError, match=f"'{missing}'; .* pip install genanki markdown"):
+    with pytest.raises(ModuleNotFoundError, match=f"'{missing}'; .* pip install genanki mdit"):
         flashcards.write_anki(tmp_path / "x.apkg")
 
 

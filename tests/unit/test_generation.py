@@ -65,6 +65,12 @@ def test_evaluation_mode_ends_with_an_error_too(tiny_model, tokenizer, ask, erro
     assert not any(module.training for module in frozen.modules())  # as it was before
 
 
+@pytest.mark.parametrize(("configured", "expected"), [(None, []), (2, [2]), ([2, 0], [2, 0])])
+def test_where_a_model_stops(tiny_model, configured, expected):
+    tiny_model.generation_config.eos_token_id = configured
+    assert generation.stop_ids(tiny_model) == expected
+
+
 def test_bad_input(tiny_model, tokenizer):
     with pytest.raises(ValueError, match="batch_size is 0: it must be 1 or more"):
         generation.ask_all(tiny_model, tokenizer, prompts=PROMPTS, batch_size=0)

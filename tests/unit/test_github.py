@@ -5,6 +5,7 @@ from elsewhere while it installs, so it cannot be had everywhere.)
 """
 
 import importlib.resources
+import importlib.util
 import json
 import re
 import tomllib
@@ -67,9 +68,12 @@ def workflow_problems(text: str, name: str) -> list[str]:
             for target in re.findall(r"\bmake ([a-z-]+)", step.get("run", "")):
                 if target not in targets | {"site"}:  # whose folder comes with the site
                     found.append(f"{job_name}: the Makefile has no target {target}")
-            for script in re.findall(r"\bpython (\S+)", step.get("run", "")):
+            for script in re.findall(r"\bpython ([^-\s]\S*)", step.get("run", "")):
                 if not (ROOT / script).exists():
                     found.append(f"{job_name}: there is no {script}")
+            for module in re.findall(r"\bpython -m (\S+)", step.get("run", "")):
+                if not importlib.util.find_spec(module):
+                    found.append(f"{job_name}: there is no module {module}")
     return found
 
 
@@ -120,7 +124,8 @@ def test_a_workflow_is_well_kept(path):
             "  fast:\n    continue-on-error: true\n",
             "fast: hides a failure",
         ),
-        ("systems.yml", "tools/check.py", "tools/checks.py", "fast: there is no tools/checks.py"),
+        ("newest.yml", "schemas/parse.py", "schemas/parser.py", "there is no tests/schemas/parser"),
+        ("systems.yml", "tools.check", "tools.checks", "fast: there is no module tools.checks"),
         ("test.yml", "matrix.python", "matrix.pyton", "test: matrix.pyton is not in its matrix"),
         ("test.yml", "make test", "make tests", "the Makefile has no target tests"),
     ],

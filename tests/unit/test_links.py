@@ -1,34 +1,38 @@
-"""The address in one place, the install cell as Colab runs it, and the wheel that it may take."""
+"""The address in one place, and the install cell as Colab runs it."""
 
 import importlib.metadata
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
-import zipfile
 from pathlib import Path
 
-import links
 import nbformat
 import pytest
 import yaml
 from IPython.core.inputtransformer2 import TransformerManager
+from packaging.requirements import Requirement
 
-from helpers import flashcards, texts, yoda
+from onegpu.preflight import findings
+from tools import links
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL = "fine_tuning_on_one_gpu-{}-py3-none-any.whl"
 DRIVE = Path("drive/MyDrive/fine-tuning-on-one-gpu")
+FINDINGS = "onegpu/preflight/findings.py"
 
 
 @pytest.fixture
 def course(tmp_path):
     """A copy of the files that hold an address, not published yet."""
     (tmp_path / "notebooks").mkdir()  # without the checkpoints that JupyterLab leaves there
+    (tmp_path / FINDINGS).parent.mkdir(parents=True)
     notebooks = [f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")]
-    for name in ["pyproject.toml", "README.md", *notebooks]:
+    for name in ["pyproject.toml", "README.md", FINDINGS, *notebooks]:
         shutil.copy(ROOT / name, tmp_path / name)
     links.rewrite(tmp_path, links.PLACEHOLDER)
     return tmp_path
@@ -69,13 +73,33 @@ def make_wheel(folder: Path, version: str, *, modified: int) -> Path:
 
 def test_links_are_rewritten_everywhere(course):
     changed = links.rewrite(course, "someone/fork")
-    assert len(changed) == 2 + len(list((course / "notebooks").glob("*.ipynb")))
+    assert len(changed) == 3 + len(list((course / "notebooks").glob("*.ipynb")))
     assert links.repository(course) == "someone/fork"
     for path in changed:
-        assert not re.search(r"github(\.com)?/your_name", path.read_text("utf-8")), path
+        text = path.read_text("utf-8")
+        if path.suffix == ".ipynb":  # what a notebook printed stays: it is not run again
+            sources = [cell.source for cell in nbformat.reads(text, as_version=4).cells]
+            text = "\n".join(sources)
+        assert not re.search(r"github(\.com)?/your_name|your_name\.github\.io", text), path
     assert links.rewrite(course, "someone/fork") == []
     with pytest.raises(ValueError, match="'fork' is not of the form owner/name"):
         links.rewrite(course, "fork")
+
+
+def test_findings_link_to_the_pages_of_the_repository(course):
+    """They named a file of the clone, and an installed package has no such file."""
+    links.rewrite(course, "SomeOne/my.fork")
+    namespace = {}
+    exec((course / FINDINGS).read_text("utf-8"), namespace)
+    assert namespace["SECTIONS"].startswith("https://someone.github.io/my.fork/notebooks/")
+    assert "https://someone.github.io/my.fork" in (course / "pyproject.toml").read_text("utf-8")
+    readme = (course / "README.md").read_text("utf-8")
+    assert f"read: {namespace['SECTIONS']}#empty-turn" in readme
+
+
+def test_the_address_is_the_same_wherever_it_is():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert findings.COURSE == project["urls"]["Documentation"] == links.pages(links.repository())
 
 
 def test_badges_and_install_cells_name_the_release_of_the_version(course):
@@ -86,6 +110,7 @@ def test_badges_and_install_cells_name_the_release_of_the_version(course):
     project.write_text(project.read_text("utf-8").replace(old, 'version = "9.8.7"'), "utf-8")
     assert len(links.rewrite(course, "someone/fork")) == 1 + len(os.listdir(course / "notebooks"))
     readme = (course / "README.md").read_text("utf-8")
+    assert set(re.findall(r"fine_tuning_on_one_gpu-\S+?whl", readme)) == {WHEEL.format("9.8.7")}
     for path in (course / "notebooks").glob("*.ipynb"):
         address = f"/github/someone/fork/blob/v9.8.7/notebooks/{path.name})"
         assert address in readme
@@ -95,7 +120,7 @@ def test_badges_and_install_cells_name_the_release_of_the_version(course):
             for tag in ("badge", "install")
         )
         assert badge.endswith(address)
-        assert '"git+https://github.com/someone/fork@v9.8.7"' in install
+        assert "@ git+https://github.com/someone/fork@v9.8.7" in install
 
 
 def test_only_generated_cells_change(course):
@@ -110,8 +135,11 @@ def test_only_generated_cells_change(course):
 
 def test_a_published_course_is_installed_from_its_release(course, install):
     links.rewrite(course, "someone/fork")
-    address = f"git+https://github.com/someone/fork@v{links.version()}"
-    assert install() == [f"pip install --quiet {address}"]
+    (line,) = install()
+    (course,) = shlex.split(line.removeprefix("pip install --quiet "))
+    requirement = Requirement(course)
+    assert requirement.url == f"git+https://github.com/someone/fork@v{links.version()}"
+    assert requirement.extras == {"course"}
 
 
 def test_without_an_address_or_a_wheel_the_cell_says_what_to_do(install):
@@ -125,14 +153,14 @@ def test_a_wheel_beside_the_notebook_wins(course, install):
     make_wheel(Path(), "0.10.0", modified=200)
     make_wheel(Path(), "0.9.0", modified=100)
     Path("flash_attn-2.8.3-py3-none-any.whl").touch()
-    assert install() == [f"pip install --quiet {WHEEL.format('0.10.0')}"]
+    assert install() == [f'pip install --quiet "{WHEEL.format("0.10.0")}[course]"']
 
 
 def test_a_wheel_in_drive_comes_before_the_address(course, install):
     links.rewrite(course, "someone/fork")
     make_wheel(DRIVE, "0.9.0", modified=100)
     newest = make_wheel(DRIVE, "0.10.0", modified=200)
-    assert install() == [f"pip install --quiet {newest}"]
+    assert install() == [f'pip install --quiet "{newest}[course]"']
 
 
 def test_an_upgraded_pyarrow_asks_for_a_restart(install, monkeypatch):
@@ -155,7 +183,8 @@ def test_a_push_leaves_a_release_whose_badges_are_right(course, tmp_path_factory
     script = "\n".join(steps).replace("${{ github.repository }}", "someone/fork")
 
     (course / "tools").mkdir()
-    shutil.copy(ROOT / "tools" / "links.py", course / "tools")
+    for name in ("__init__.py", "links.py"):
+        shutil.copy(ROOT / "tools" / name, course / "tools")
     (course / ".gitignore").write_text("dist/\n", "utf-8")
     outside = tmp_path_factory.mktemp("outside")
     wheel = WHEEL.format(links.version())
@@ -191,6 +220,7 @@ def test_a_push_leaves_a_release_whose_badges_are_right(course, tmp_path_factory
     pushed = bash("git fetch -q && git log --format=%an origin/main").splitlines()
     assert pushed == ["github-actions[bot]", "a"]
     assert links.repository(course) == "someone/fork"
+    assert "https://someone.github.io/fork" in (course / FINDINGS).read_text("utf-8")
     assert bash("git status --porcelain") == ""
     tag, head = f"v{links.version()}", bash("git rev-parse origin/main").strip()
     create = f"release create {tag} dist/{wheel} --target {head} --title {tag} --generate-notes"
@@ -202,39 +232,3 @@ def test_a_push_leaves_a_release_whose_badges_are_right(course, tmp_path_factory
     assert bash("git fetch -q && git rev-parse origin/main").strip() == head
     calls = (outside / "calls").read_text("utf-8").splitlines()
     assert calls == [f"release view {tag}", create, f"release view {tag}"]
-
-
-def test_the_wheel_holds_the_library_with_its_data_and_nothing_else(tmp_path):
-    source, target = tmp_path / "source", tmp_path / "target"
-    ignored = shutil.ignore_patterns("__pycache__", ".*")
-    shutil.copytree(ROOT / "helpers", source / "helpers", ignore=ignored)
-    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source]
-    subprocess.run([*pip, *build], check=True)
-    wheel = tmp_path / WHEEL.format(links.version())
-    with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    files = (path for path in (source / "helpers").rglob("*") if path.is_file())
-    assert held == {path.relative_to(source).as_posix() for path in files}
-
-    subprocess.run([*pip, "install", "--no-deps", "--target", target, wheel], check=True)
-    code = (
-        "from helpers import evaluation, flashcards, yoda\n"
-        "print(yoda.__file__, len(yoda.rows('test')), len(texts.story()), end=' ')\n"
-        "print(*flashcards.decks())"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,  # where no `helpers` lies
-        env={**os.environ, "PYTHONPATH": str(target)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    where, n_rows, n_letters, *decks = run.stdout.split()
-    assert Path(where) == target / "helpers" / "yoda.py"
-    assert int(n_rows) == len(yoda.rows("test"))
-    assert int(n_letters) == len(texts.story())
-    assert decks == list(flashcards.decks())

@@ -72,6 +72,7 @@ def test_an_adapter_is_verified_against_its_base(tiny_model, tmp_path):
     """PEFT only warns when nothing matches, and the model answers as the base."""
     from copy import deepcopy
 
+    from safetensors.torch import save_file
     from transformers import LlamaForCausalLM
 
     untouched = deepcopy(tiny_model)
@@ -94,3 +95,6 @@ def test_an_adapter_is_verified_against_its_base(tiny_model, tmp_path):
         lora.verify_adapter(LlamaForCausalLM(deep), tmp_path)
     with pytest.raises(ValueError, match="holds no adapter"):
         lora.verify_adapter(untouched, tmp_path / "nowhere")
+    save_file({"prompt_embeddings": torch.zeros(1)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match="holds no LoRA weights: it is an adapter of another"):
+        lora.verify_adapter(untouched, tmp_path)

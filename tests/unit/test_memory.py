@@ -1,9 +1,8 @@
 """The memory planner: its allocator by hand, its tracer by hand, its plans against a real T4."""
 
+import dataclasses
 import json
 import statistics
-import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from helpers import records
 from onegpu import memory
 from onegpu.memory.allocator import CachingAllocator
+from onegpu.memory.architectures import configuration
 from onegpu.memory.tracer import Tracer
 
 MIB = 1024**2
@@ -45,7 +45,7 @@ def test_large_blocks():
     assert allocator.allocated == 2 * MIB + 11 * MIB + 12 * MIB, "a rest of 1 MiB is not split off"
 
 
-def test_freed_neighbours_are_joined():
+def test_freed_neighbors_are_joined():
     allocator = CachingAllocator()
     for key in range(3):
         allocator.allocate(key, 6 * MIB)
@@ -177,15 +177,53 @@ def test_what_fits(small):
     found = memory.plan(small, gpu=1, seq=1024, batch=1, lora=LORA)
     assert found.fits
     largest = found.largest_batch()
-    assert found.replan(seq=1024, batch=largest).fits
-    assert not found.replan(seq=1024, batch=largest + 1).fits
+    assert found.replan(batch=largest).fits
+    assert not found.replan(batch=largest + 1).fits
     longest = found.longest_seq(step=1024)
-    assert found.replan(seq=longest, batch=1).fits
-    assert not found.replan(seq=longest + 1024, batch=1).fits
+    assert found.replan(seq=longest).fits
+    assert not found.replan(seq=longest + 1024).fits
     assert memory.plan(small, gpu=0.1, seq=8, batch=1, lora=LORA).largest_batch() == 0
     table = memory.sweep(found, batches=(1, 2), seqs=(512, 1024))
     assert table["1024"]["1"] == round(found.process_bytes / 1024**3, 2)
     assert memory.as_text(table).splitlines()[0] == "GiB           batch 1   batch 2"
+
+
+def test_a_plan_is_made_again_with_some_of_its_settings_changed(small):
+    """And is the plan that one would have asked for."""
+    settings = {"gpu": "t4", "seq": 64, "lora": LORA, "attention": "eager"}
+    found = memory.plan(small, batch=1, **settings)
+    assert found.step == memory.TrainingStep(
+        seq=64, batch=1, lora=LORA, attention="eager", precision="fp16"
+    )
+    assert found.replan(batch=3) == memory.plan(small, batch=3, **settings)
+    with pytest.raises(ValueError, match="seq is 65,537, and the model has 65,536 positions"):
+        found.replan(seq=65_537)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.step.batch = 3
+
+
+@pytest.mark.parametrize(
+    ("gpu", "given", "chosen"),
+    [("t4", None, "fp16"), ("a100-40", None, "bf16"), ("a100-40", "fp16", "fp16")],
+)
+def test_the_precision_is_the_cards_unless_given(small, gpu, given, chosen):
+    step = memory.TrainingStep(seq=8, batch=1, precision=given)
+    assert step.on(memory.CARDS[gpu], small).precision == chosen
+
+
+def test_a_model_by_name_by_folder_and_by_its_file_is_one(tmp_path):
+    """The figures of the embedded list, as `config.json` has them."""
+    by_name = configuration("HuggingFaceTB/SmolLM2-135M-Instruct")
+    assert (by_name.model_type, by_name.num_hidden_layers, by_name.vocab_size) == (
+        "llama",
+        30,
+        49152,
+    )
+    by_name.save_pretrained(tmp_path)
+    figures = memory.ARCHITECTURES["HuggingFaceTB/SmolLM2-135M"]
+    for path in (tmp_path, tmp_path / "config.json"):
+        found = configuration(path).to_dict()
+        assert figures == {name: found[name] for name in figures}
 
 
 def test_optimizers_keep_what_their_kernels_keep(small):
@@ -231,7 +269,7 @@ def test_8_bit_states_are_those_of_bitsandbytes():
         if isinstance(value, torch.Tensor)
     }
     with Tracer() as tracer, torch.device("meta"):
-        build_optimizer("adamw_bnb_8bit", model, tracer).step()
+        build_optimizer("adamw_bnb_8bit", model, tracer=tracer).step()
         planned = sum(event.n_bytes for event in tracer.events if event.action == "allocate")
     assert planned == sum(kept.values())
 
@@ -339,10 +377,13 @@ def test_other_architectures_are_planned_and_said_not_to_be_validated(name):
             "optimizer is 'adam': choose one of adamw_torch, adamw_torch_fused",
         ),
         ({"attention": "flash"}, "attention is 'flash'"),
-        ({"quantization": "nf4"}, "packed weights cannot be trained"),
+        (
+            {"quantization": "nf4"},
+            "quantization is 'nf4' and lora is None: quantized weights cannot be trained, so give",
+        ),
         (
             {"model": "Mixtral-8x7B-v0.1", "quantization": "nf4", "lora": LORA},
-            "mixtral keeps its experts in weights that bitsandbytes does not pack",
+            "mixtral keeps its experts in weights that bitsandbytes does not quantize",
         ),
         ({"batch": 0}, "both must be 1 or more"),
         (
@@ -355,25 +396,3 @@ def test_bad_arguments_say_what_to_do(changed, message):
     settings = {"model": "SmolLM2-135M", "gpu": "t4", "seq": 64, "batch": 1, **changed}
     with pytest.raises(ValueError, match=message):
         memory.plan(settings.pop("model"), **settings)
-
-
-def run(*arguments):
-    command = [sys.executable, "-m", "helpers", "plan", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-def test_the_command(tmp_path):
-    fits = run("SmolLM2-135M", "--gpu", "t4", "--seq", "128", "--lora-rank", "8", "--json")
-    assert fits.returncode == 0, fits.stderr
-    told = json.loads(fits.stdout)
-    assert told["fits"] is True
-    assert told["margin_bytes"] > 0
-    folder = tmp_path / "model"
-    memory.architectures.configuration("SmolLM2-135M").save_pretrained(folder)
-    tight = run(str(folder / "config.json"), "--gpu", "0.5", "--seq", "128", "--lora-rank", "8")
-    assert tight.returncode == 1
-    assert "DOES NOT FIT" in tight.stdout
-    unknown = run("SmolLM2-135M", "--gpu", "voodoo")
-    assert unknown.returncode == 2
-    assert "Traceback" not in unknown.stderr

@@ -52,6 +52,29 @@ def test_the_same():
     assert (report.verdict, report.mean_kl, report.worst_kl) == ("THE SAME MODEL", 0.0, 0.0)
 
 
+SAME = {  # how a verdict begins, and what a program reads
+    "THE SAME MODEL": True,
+    "THE SAME ANSWERS": None,
+    "NOT THE SAME": False,
+    "ALIKE": False,
+    "CANNOT TELL": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def the_verdict_is_the_same_for_readers_and_programs(monkeypatch):
+    """Every comparison of this file is read both ways."""
+    compare = parity.compare
+
+    def checked(*arguments, **settings):
+        report = compare(*arguments, **settings)
+        (expected,) = (same for text, same in SAME.items() if report.verdict.startswith(text))
+        assert report.same is expected, report.verdict
+        return report
+
+    monkeypatch.setattr(parity, "compare", checked)
+
+
 @pytest.mark.parametrize(("gap", "expected"), [(0.125, "THE SAME MODEL, but"), (0.4, "ALIKE")])
 def test_answers_that_part_at_a_near_tie_are_of_the_same_model(gap, expected):
     """A faithful merge was called ALIKE for one answer of 40, whose tokens lay 0.125 nats apart."""
@@ -286,10 +309,10 @@ def test_a_server_tells_of_whole_characters_only():
     def told(token, logprob=-0.1):
         return {"id": token, "top_logprobs": [{"id": token, "logprob": logprob}]}
 
-    found = recording._places([101, 7, 7, 2], [told(7), told(2)])
+    found = recording._likeliest([101, 7, 7, 2], [told(7), told(2)])
     assert found == ({}, {}, {7: -0.1}, {2: -0.1})
-    assert math.isnan(recording._places([5], [told(5, None)])[0][5])  # what JSON makes of NaN
-    assert recording._places([101], []) == ({},)
+    assert math.isnan(recording._likeliest([5], [told(5, None)])[0][5])  # what JSON makes of NaN
+    assert recording._likeliest([101], []) == ({},)
 
 
 def test_divergences_are_lower_bounds_and_near_the_truth():

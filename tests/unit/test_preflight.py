@@ -382,10 +382,10 @@ def test_a_generation_config_that_cannot_be_saved(build, tiny_model):
 def test_an_evaluation_that_needs_more_memory_than_there_is(build, monkeypatch):
     from onegpu.preflight import setup
 
-    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 50_000_000)
+    monkeypatch.setattr(setup, "memory_bytes", lambda device: 50_000_000)
     trainer = build(compute_metrics=lambda prediction: {})
     assert preflight.check(trainer).codes == ["eval-memory"]
-    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 50_000_000_000)
+    monkeypatch.setattr(setup, "memory_bytes", lambda device: 50_000_000_000)
     assert preflight.check(trainer).codes == []
 
 
@@ -494,9 +494,9 @@ def test_an_evaluation_of_several_sets_that_needs_too_much_memory(build, monkeyp
     longest = max(len(row["input_ids"]) for row in rows)
     vocabulary = trainer.model.config.vocab_size
     least = 4 * 4 * longest * vocabulary  # float32 logits of the four rows of the larger set
-    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 2 * least - 2)
+    monkeypatch.setattr(setup, "memory_bytes", lambda device: 2 * least - 2)
     assert preflight.check(trainer).codes == ["eval-memory"]
-    monkeypatch.setattr(setup, "_memory_bytes", lambda device: 2 * least)
+    monkeypatch.setattr(setup, "memory_bytes", lambda device: 2 * least)
     assert preflight.check(trainer).codes == []
 
 
@@ -515,6 +515,10 @@ def test_rows_are_encoded_as_the_trainer_does_it(build, tokenizer):
         ([{"prompt": turns[:3], "completion": turns[3:]}], {}),
         ([{"text": "Hello."}, {"text": "Hello.<|im_end|>"}], {}),
         ([{"prompt": "Who?", "completion": " You."}], {}),
+        # trl puts an end to one column of a row, and here to one that it does not train on
+        ([{"prompt": "Who?", "completion": " You.", "text": "Hello."}], {}),
+        ([{"prompt": "Who?", "completion": " You.", "text": "Hello.<|im_end|>"}], {}),
+        ([{"prompt": "Who?<|im_end|>", "completion": ""}], {}),
     ):
         trainer = build(rows, evaluation=rows, tokenizer=mine, **changed)
         for row, prepared in zip(rows, trainer.train_dataset, strict=True):
@@ -585,6 +589,55 @@ def test_what_is_planted_in_data_is_found(tokenizer, row, code):
     assert place == "rows[60]"
 
 
+SAID = [*asked("Hi."), *said("Yo.")]
+CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "where"),
+    [
+        (
+            {"prompt": asked("Hi."), "completion": "Yo."},
+            "unknown-columns",
+            "prompt holds a list of messages, completion does not",
+        ),
+        (
+            {"prompt": "Hi.", "completion": said("Yo.")},
+            "unknown-columns",
+            "completion holds a list of messages, prompt does not",
+        ),
+        ({"text": SAID}, "unknown-columns", "text holds a list of messages"),
+        ({"messages": "Hi."}, "unknown-columns", "messages holds no list of messages"),
+        ({"messages": []}, "unknown-columns", "messages holds no list of messages"),
+        ({"messages": [*SAID, 5]}, "not-text", "int"),
+        ({"messages": SAID, "prompt": None, "completion": None}, "not-text", "NoneType"),
+        ({"messages": [*asked("Hi."), CALLED]}, "template-refuses", "can only concatenate str"),
+        ({"messages": SAID, "tools": "{"}, "template-refuses", "Expecting property name"),
+        ({"messages": SAID, "tools": [None]}, "template-refuses", "Tools should either be"),
+        ({"messages": SAID, "chat_template_kwargs": 5}, "template-refuses", "mapping"),
+        ({"messages": [5], "prompt": "Hi.", "completion": "Yo."}, "template-not-applied", "Hi.Yo."),
+    ],
+)
+def test_rows_that_are_reported_instead_of_raising_an_error(tokenizer, row, code, where):
+    """Each of them ended the check of a file in a traceback, or passed as healthy."""
+    (found,) = preflight.check_data([row], tokenizer)
+    assert (found.code, found.severity == "error") == (code, code != "template-not-applied")
+    assert where in found.where
+
+
+def test_text_has_no_assistant_of_which_to_learn(tokenizer):
+    """It ended in KeyError: 'assistant_masks'; trl refuses such a data set."""
+    (found,) = preflight.check_data([{"text": "Hi."}], tokenizer, assistant_only=True)
+    assert (found.code, found.where) == (
+        "nothing-learned",
+        "rows[0]: assistant_only needs messages",
+    )
+    with pytest.raises(ValueError, match="text holds text: expected a list of messages"):
+        chat.encode(tokenizer, {"text": "Hi."}, assistant_only=True)
+    with pytest.raises(ValueError, match="messages holds text: expected a list of messages"):
+        chat.encode(tokenizer, {"messages": "Hi."})
+
+
 def test_a_tokenizer_without_a_template(tokenizer):
     mine = copy.deepcopy(tokenizer)
     mine.chat_template = None
@@ -616,8 +669,9 @@ def test_a_broken_file_is_named_by_file_and_row(tmp_path, tokenizer, name, conte
 
 def test_an_array_larger_than_what_is_read_at_a_time(tmp_path, monkeypatch):
     from onegpu import rows
+    from onegpu.rows import reading
 
-    monkeypatch.setattr(rows, "CHUNK", 7)
+    monkeypatch.setattr(reading, "CHUNK", 7)
     path = tmp_path / "x.json"
     expected = [{"text": "a, b] [c"}, {"text": "é" * 20}, {"text": ""}]
     path.write_text(json.dumps(expected, ensure_ascii=False, indent=1), "utf-8")

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import random
 import tracemalloc
 
 import pytest
 
-from helpers import yoda
 from onegpu import rows
+from onegpu.rows import reading
 
 DEEP = "[" * 100_000 + "]" * 100_000
 LONG = "9" * 5_000
@@ -52,9 +51,9 @@ def test_json_that_is_nested_too_deeply(write):
     """A RecursionError ended the scan; a line after such a line can still be read."""
     for value in (DEEP, '{"a": ' * 100_000 + "1" + "}" * 100_000):
         path = write("x.jsonl", f'{{"a": {value}}}\n{{"a": 2}}')
-        assert scanned(path) == {"line 1": rows.TOO_DEEP, "line 2": {"a": 2}}
+        assert scanned(path) == {"line 1": reading.TOO_DEEP, "line 2": {"a": 2}}
         path = write("x.json", f'[{{"a": 1}}, {{"a": {value}}}, {{"a": 2}}]')
-        assert scanned(path) == {"item 1": {"a": 1}, "item 2": rows.TOO_DEEP}
+        assert scanned(path) == {"item 1": {"a": 1}, "item 2": reading.TOO_DEEP}
 
 
 def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
@@ -65,7 +64,7 @@ def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
     value = {}
     for _ in range(100_000):
         value = {"a": value}
-    assert rows._problem(value) == rows.TOO_DEEP
+    assert reading._problem(value) == reading.TOO_DEEP
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
 @pytest.mark.parametrize("chunk", [1, 7, 1_000_000])
 def test_a_broken_array_is_named(write, monkeypatch, chunk, text, place, problem):
     """Commas were optional, what followed the array was not read, and an item was a 'line'."""
-    monkeypatch.setattr(rows, "CHUNK", chunk)
+    monkeypatch.setattr(reading, "CHUNK", chunk)
     *before, (last, found) = scanned(write("x.json", text)).items()
     assert (last, found) == (place, problem)
     assert before == [("item 1", {"a": 1})][: len(before)]
@@ -116,53 +115,9 @@ def test_a_place_is_a_line_or_an_item(write):
     with pytest.raises(ValueError, match=r"x\.json, item 2: expected an object"):
         list(rows.read(write("x.json", "[{}, 1]")))
     with pytest.raises(ValueError, match=r"x\.json, item 1: no column 'sentence'"):
-        yoda.load(write("x.json", '[{"a": 1}]'))
+        rows.load_texts(write("x.json", '[{"a": 1}]'), columns={"sentence": "sentence"})
     with pytest.raises(ValueError, match=r"x\.json, item 1: broken JSON at ']'"):
-        yoda.load(write("x.json", '[{"a": ]'))
-
-
-def random_value(rng, depth):
-    kind = rng.randrange(8 if depth else 6)
-    if kind == 0:
-        return rng.choice([True, False, None])
-    if kind == 1:
-        return rng.randrange(-(10 ** rng.randrange(1, 30)), 10**9)
-    if kind == 2:
-        return rng.uniform(-1, 1) * 10.0 ** rng.randrange(-300, 300)
-    if kind < 6:
-        return "".join(rng.choices('ab ,:[]{}"\\/\n\t\0é€\u2028\ufeff😀', k=rng.randrange(12)))
-    values = [random_value(rng, depth - 1) for _ in range(rng.randrange(4))]
-    return values if kind == 6 else {f"k{i}" * i: value for i, value in enumerate(values)}
-
-
-def random_json(rng, value):
-    """Return a value as JSON, with white space wherever it is allowed."""
-
-    def space():
-        return "".join(rng.choices(" \t\r\n", k=rng.choice([0, 0, 0, 1, 3])))
-
-    if isinstance(value, dict):
-        pairs = [
-            f"{space()}{json.dumps(k)}{space()}:{random_json(rng, v)}" for k, v in value.items()
-        ]
-        text = "{" + (",".join(pairs) or space()) + "}"
-    elif isinstance(value, list):
-        text = "[" + (",".join(random_json(rng, v) for v in value) or space()) + "]"
-    elif isinstance(value, float):
-        text = rng.choice([f"{value!r}", f"{value:.3E}", f"{value:.2f}"])
-    else:
-        text = json.dumps(value, ensure_ascii=rng.random() < 0.5)
-    return space() + text + space()
-
-
-def test_any_array_is_read_as_json_reads_it(write, monkeypatch):
-    """A number or literal that a chunk ended in was two values, the first of them wrong."""
-    rng = random.Random(0)
-    for _ in range(300):
-        items = [{"k": random_value(rng, 3)} for _ in range(rng.randrange(4))]
-        path = write("x.json", random_json(rng, items))
-        monkeypatch.setattr(rows, "CHUNK", rng.randrange(1, 50))
-        assert [row for _, row in rows.read(path)] == json.loads(path.read_bytes())
+        rows.load_texts(write("x.json", '[{"a": ]'), columns={"sentence": "sentence"})
 
 
 def test_any_item_is_decoded_whole_wherever_a_chunk_ends(monkeypatch):
@@ -170,46 +125,8 @@ def test_any_item_is_decoded_whole_wherever_a_chunk_ends(monkeypatch):
     values = [12, -3.5e-07, 1e30, True, False, None, "\\ud83d\\ude00", [], [[], 0], {"a": [-1]}]
     text = json.dumps(values, indent=1).replace("e-07", "E-07").replace("e+30", "e+30")
     for chunk in range(1, len(text) + 2):
-        monkeypatch.setattr(rows, "CHUNK", chunk)
-        assert [row.value for row in rows._array(io.StringIO(text))] == values
-
-
-def test_what_json_refuses_has_a_problem(write, monkeypatch):
-    """Missing commas, and text after an array, passed as valid: here anything may be broken."""
-    rng = random.Random(1)
-    n_refused = 0
-    for _ in range(500):
-        items = [{"k": random_value(rng, 2)} for _ in range(rng.randrange(1, 4))]
-        text = list(random_json(rng, items))
-        for _ in range(rng.randrange(1, 3)):
-            at = rng.randrange(len(text))
-            text[at : at + rng.randrange(2)] = rng.choice(['"', *",:[]{}\\ex1-.\n\0", "\ud800", ""])
-        data = "".join(text).encode("utf-8", "surrogatepass")
-        try:
-            expected = json.loads(data)
-        except ValueError:
-            expected = None
-        monkeypatch.setattr(rows, "CHUNK", rng.randrange(1, 50))
-        found = list(rows.scan(write("x.json", data)))
-        if expected is None:
-            n_refused += 1
-            assert found[-1].problem, data
-        elif not any(row.problem for row in found):
-            assert [row.value for row in found] == expected
-    assert 250 < n_refused < 500
-
-
-def test_any_bytes_give_rows(write, monkeypatch):
-    """No exception but those of a wrong path may leave `scan`, whatever is in the file."""
-    rng = random.Random(2)
-    parts = [b'{"a": 1}', b'{"a": ', LONG.encode(), b"[" * 100_000, b"[", b"]", b"}", b",", b"\n"]
-    parts += [b"\r", b'"', b"a,b", b"\0", b"\xff", b"\xef\xbb\xbf"]
-    for _ in range(200):
-        data = b"".join(rng.choices(parts, k=rng.randrange(12)))
-        for name in ("x.jsonl", "x.json", "x.csv"):
-            monkeypatch.setattr(rows, "CHUNK", rng.randrange(1, 9))
-            for row in rows.scan(write(name, data)):
-                assert row.problem or isinstance(row.value, dict)
+        monkeypatch.setattr(reading, "CHUNK", chunk)
+        assert [row.value for row in reading._array(io.StringIO(text))] == values
 
 
 class CountedText(str):
@@ -242,10 +159,10 @@ class CountedFile(io.StringIO):
 
 def test_an_array_is_copied_a_few_times_and_not_once_a_row(monkeypatch):
     """Each row of a chunk copied the rest of the chunk: up to 1 MB for a row of 100 characters."""
-    monkeypatch.setattr(rows, "CHUNK", 10_000)
+    monkeypatch.setattr(reading, "CHUNK", 10_000)
     text = json.dumps([{"a": i} for i in range(20_000)])
     monkeypatch.setattr(CountedText, "n_copied", 0)
-    assert sum(not row.problem for row in rows._array(CountedFile(text))) == 20_000
+    assert sum(not row.problem for row in reading._array(CountedFile(text))) == 20_000
     assert CountedText.n_copied < 3 * len(text)
 
 
@@ -259,17 +176,17 @@ def test_an_item_of_many_chunks_is_decoded_a_few_times(monkeypatch):
         return decode(self, text, at)
 
     monkeypatch.setattr(json.JSONDecoder, "raw_decode", counting)
-    monkeypatch.setattr(rows, "CHUNK", 1_000)
+    monkeypatch.setattr(reading, "CHUNK", 1_000)
     item = {"a": ["word " * 20_000, *range(100_000)]}
     text = json.dumps([item, {"b": 1}])
-    assert [row.value for row in rows._array(io.StringIO(text))] == [item, {"b": 1}]
+    assert [row.value for row in reading._array(io.StringIO(text))] == [item, {"b": 1}]
     assert sum(decoded) < 4 * len(text)
 
 
 @pytest.mark.parametrize("broken", ['{"a" 1}', '{"a": "b\n"}', "x", "{} {}", '{"a": tru}'])
 def test_nothing_is_read_after_a_broken_item(write, monkeypatch, broken):
     """One broken row in a file of gigabytes read the whole rest of the file into memory."""
-    monkeypatch.setattr(rows, "CHUNK", 1_000)
+    monkeypatch.setattr(reading, "CHUNK", 1_000)
     path = write("x.json", f"[{broken}, " + '{"a": 1},' * 500_000 + "{}]")
     tracemalloc.start()
     try:
@@ -283,10 +200,10 @@ def test_nothing_is_read_after_a_broken_item(write, monkeypatch, broken):
 
 def test_a_bracket_that_is_never_closed_does_not_fill_the_memory(monkeypatch):
     """After an inner [ that nobody closed, the rest of the file was one item."""
-    monkeypatch.setattr(rows, "CHUNK", 100)
-    monkeypatch.setattr(rows, "LONGEST", 1_000)
+    monkeypatch.setattr(reading, "CHUNK", 100)
+    monkeypatch.setattr(reading, "LONGEST", 1_000)
     file = io.StringIO('[{"a": [' + '{"a": 1},' * 10_000)
-    (row,) = rows._array(file)
+    (row,) = reading._array(file)
     assert row.problem == "over 1,000 characters long: is a bracket left open?"
     assert file.tell() < 5_000
 

@@ -2,8 +2,9 @@
 
 import nbformat
 import pytest
-import site_pages
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools.site import pages
 
 BADGE = "[![Open In Colab](https://host/assets/colab-badge.svg)](https://colab/x.ipynb)"
 
@@ -11,7 +12,7 @@ BADGE = "[![Open In Colab](https://host/assets/colab-badge.svg)](https://colab/x
 def fixed(text: str, page: str = "notebooks/00_tldr.ipynb") -> str:
     """Fix links in a repository that has NOTES.md, which is not on the site."""
     known = {"NOTES.md": "https://repository/NOTES.md"}
-    return site_pages.links_on_site(text, page=page, elsewhere=known.get)
+    return pages.links_on_site(text, page=page, elsewhere=known.get)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +37,13 @@ def test_a_link_to_the_readme_from_beside_it():
 def test_badges_become_links():
     badge = BADGE.replace("Open In Colab", "Open Chapter 0 in Colab")
     expected = '[Open in Colab](https://colab/x.ipynb){title="Open Chapter 0 in Colab"}'
-    assert site_pages.without_badges(f"| a | {badge} |") == f"| a | {expected} |"
+    assert pages.without_badges(f"| a | {badge} |") == f"| a | {expected} |"
 
 
 def page_of(*cells):
     notebook = new_notebook(cells=list(cells))
     before = nbformat.writes(notebook)
-    page = site_pages.notebook_page(notebook, name="00_tldr.ipynb", rewrite=str.upper)
+    page = pages.notebook_page(notebook, name="00_tldr.ipynb", rewrite=str.upper)
     assert nbformat.writes(notebook) == before, "the notebook itself was changed"
     return page
 
@@ -83,18 +84,16 @@ def test_links_in_stored_outputs_name_pages():
 def test_errors_are_sorted_by_their_words_and_apart_from_silence():
     text = "### b-two\n\n**`ValueError: no` (or `yes`)**\n\nText.\n\n### a-one\n\n**`IOError: b`**"
     silent = "### quiet\n\n**`eos` is never written. No error.**"
-    found = site_pages.troubles(new_notebook(cells=[new_markdown_cell(c) for c in (text, silent)]))
+    found = pages.troubles(new_notebook(cells=[new_markdown_cell(c) for c in (text, silent)]))
     assert [heading for heading, _ in found] == ["b-two", "a-one", "quiet"]
-    index = site_pages.error_index(found, page="t.ipynb")
+    index = pages.error_index(found, page="t.ipynb")
     places = [index.index(f"[{h}](t.ipynb#{h})") for h in ("a-one", "b-two", "quiet")]
     assert places == sorted(places)
     assert places[1] < index.index("## What raises no error") < places[2]
 
 
 def test_the_glossary_is_sorted_whatever_the_case():
-    page = site_pages.glossary_page(
-        "# Words\n\nAll.\n\nNF4\n: Sixteen\nvalues.\n\nadapter\n: Small."
-    )
+    page = pages.glossary_page("# Words\n\nAll.\n\nNF4\n: Sixteen\nvalues.\n\nadapter\n: Small.")
     assert page.index("adapter\n  Small.") < page.index("NF4\n  Sixteen values.")
     assert page.startswith("# Words\n\nAll.\n\n```{glossary}")
 
@@ -108,4 +107,4 @@ def test_the_glossary_is_sorted_whatever_the_case():
 )
 def test_a_faulty_glossary_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        site_pages.glossary_page(text)
+        pages.glossary_page(text)

@@ -6,9 +6,12 @@ import nbformat
 import pytest
 import transformers
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from helpers import models
 from helpers.environment import PROFILES
+from onegpu import quantization
+from tools import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 # The Colab runtime of August 2026.
@@ -36,14 +39,12 @@ def test_colab_keeps_its(name):
 
 
 def test_the_tested_versions_satisfy_the_requirements():
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines()
-        if "==" in line
-    )
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    pins = versions.pins(text)
     for requirement in requirements():
-        assert requirement.specifier.contains(pins[requirement.name]), requirement
-        assert "+" not in pins[requirement.name], "a local version exists on one index only"
+        pinned = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pinned), requirement
+    assert "+" not in text, "a local version exists on one index only"
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
@@ -61,7 +62,8 @@ def test_the_chapter_loads_the_model_as_the_helper_does(monkeypatch, profile):
         return made[-1]
 
     monkeypatch.setattr(models, "source", lambda profile: profile.base_model)
-    monkeypatch.setattr(models, "keep_trainable", lambda model: model.update(trainable=True))
+    for module in (models, quantization):  # each holds the name
+        monkeypatch.setattr(module, "keep_trainable", lambda model: model.update(trainable=True))
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load)
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", str)
     notebook = nbformat.read(ROOT / "notebooks" / "00_tldr.ipynb", as_version=4)
@@ -69,7 +71,7 @@ def test_the_chapter_loads_the_model_as_the_helper_does(monkeypatch, profile):
     (cell,) = [c for c in notebook.cells if c.cell_type == "code" and calls in c.source]
     used = ("AutoModelForCausalLM", "AutoTokenizer", "BitsAndBytesConfig")
     names = {name: getattr(transformers, name) for name in used}
-    names |= {"models": models, "profile": profile}
+    names |= {"models": models, "profile": profile, "quantization": quantization}
     exec(cell.source, names)
     assert models.load_base_model(profile) == names["base"]
     assert len(made) == 2

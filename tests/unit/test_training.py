@@ -1,12 +1,11 @@
-"""The loss against trl's, the trainer's repairs, and the shared adapter."""
+"""The loss against trl's, and the trainer's repairs."""
 
 import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 
-from helpers import adapters, environment, models, recipe, yoda
-from helpers.environment import PROFILES
+from helpers import environment, models, recipe, yoda
 from onegpu import losses, training
 
 
@@ -62,11 +61,13 @@ def test_loss_and_gradients_equal_those_of_trl(make_trainer, num_items):
     assert torch.cosine_similarity(our_gradient, their_gradient, dim=0) > 0.99
 
 
-def test_prepare_makes_the_adapter_float32_and_silences_the_logs(make_trainer, capsys):
+def test_patching_makes_the_adapter_float32_and_silences_the_logs(make_trainer, capsys):
     """On a 4-bit base trl makes the adapter bfloat16, and small updates are rounded away."""
     trainer = make_trainer()
     trainable = [p for p in trainer.model.parameters() if p.requires_grad]
-    assert {p.dtype for p in trainable} == {torch.bfloat16}, "trl changed: is prepare() needed?"
+    assert {p.dtype for p in trainable} == {torch.bfloat16}, (
+        "trl changed: is patch_trainer() needed?"
+    )
     training.patch_trainer(trainer)
     assert {p.dtype for p in trainable} == {torch.float32}
     trainer.train()
@@ -85,35 +86,3 @@ def test_loss_history(make_trainer):
     history = training.loss_history(trainer)
     assert [point.step for point in history] == [1, 2]
     assert all(5 < point.loss < 15 for point in history), "near log(vocabulary) = 10.8"
-
-
-def test_no_profile_autocasts_to_what_its_card_lacks():
-    t4, pod, cpu = (recipe.sft_settings(PROFILES[name]) for name in ("t4", "pod", "cpu"))
-    assert t4["fp16"] and not t4["bf16"]
-    assert pod["bf16"] and not pod["fp16"]
-    assert cpu["use_cpu"] and not cpu["bf16"] and not cpu["fp16"]
-
-
-@pytest.mark.slow
-def test_yoda_adapter_trains_once_and_again_when_the_recipe_changes(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "runs_folder", lambda: tmp_path / "runs")
-    trained = []
-    train = adapters._train
-
-    def short(profile, data):
-        trained.append(profile)
-        return train(profile, data.select(range(8)))
-
-    monkeypatch.setattr(training, "_train", short)
-    profile = environment.profile("cpu", base_model=str(folder))
-    adapter = adapters.yoda_adapter(profile)
-    assert (adapter / "adapter_model.safetensors").exists()
-    assert adapters.read_report(adapter)["recipe"]["base_model"] == str(folder)
-    assert adapters.yoda_adapter(profile) == adapter
-    assert len(trained) == 1
-    monkeypatch.setattr(training, "lora_settings", lambda: {"r": 4, "target_modules": "all-linear"})
-    adapters.yoda_adapter(profile)
-    assert len(trained) == 2
-    (adapter / adapters.REPORT).write_text('{"cut sh')
-    adapters.yoda_adapter(profile)
-    assert len(trained) == 3, "an unreadable report means that the folder is not complete"

@@ -1,19 +1,17 @@
-"""Newer versions, tried with fakes for pip and the checks; the table made from the pins; prose."""
+"""Newer versions, tried with fakes for uv, pip and checks; the table made from the pins; prose."""
 
 import ast
-import json
+import os
 import shutil
 import subprocess
-import tomllib
+import sys
 from pathlib import Path
 
-import check
 import nbformat
-import prose
 import pytest
-import update
-import versions
 from test_static import code_of
+
+from tools import check, prose, update, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK_OUTPUT = """
@@ -56,18 +54,31 @@ def test_what_torch_brings_for_cuda_is_no_pin():
     assert update.tested(text) == {"torch": "2.13.0"}
 
 
-def test_every_extra_is_installed():
-    """With `dev` alone the site was not built, and its pins were lost."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert f".[{','.join(project['optional-dependencies'])}]" == update.EVERYTHING
-
-
-def test_resolved_leaves_the_project_out():
-    items = [
-        {"metadata": {"name": "trl", "version": "1.17.0"}, "is_direct": False},
-        {"metadata": {"name": "fine-tuning", "version": "0.1.0"}, "is_direct": True},
+def test_uv_looks_where_pip_looks():
+    """A workflow leads pip to torch's builds for CPUs; uv alone would resolve those for CUDA."""
+    settings = {"PIP_EXTRA_INDEX_URL": "https://a.org/cpu https://b.org", "PIP_FIND_LINKS": ""}
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    environment = {**os.environ, **settings}
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    options = update.as_pip(listed.stdout)
+    assert [options[i + 1] for i, word in enumerate(options) if word == "--extra-index-url"] == [
+        "https://a.org/cpu",
+        "https://b.org",
     ]
-    assert update.resolved(json.dumps({"install": items})) == {"trl": "1.17.0"}
+    assert "--find-links" not in options
+    known = "global.index-url='https://a.org'\nglobal.timeout='60'\n"
+    assert update.as_pip(known) == ["--index-url", "https://a.org"]
+
+
+def test_uv_knows_the_options(tmp_path):
+    """It resolves nothing here, but refuses what it does not know."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\nversion = "1"\n', "utf-8")
+    options = [
+        word for name in update.SHARED if name != "constraint" for word in (f"--{name}", ".")
+    ]
+    command = [sys.executable, *update.RESOLVE, "--offline", *options]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_failures_name_the_check_and_the_test():
@@ -87,7 +98,7 @@ def test_the_summary_is_what_failures_reads(monkeypatch, capsys):
 
 
 class FakeRun:
-    """In place of pip and the checks: answers by what the command holds, and keeps commands."""
+    """In place of uv, pip and the checks: answers by what the command holds, and keeps commands."""
 
     def __init__(self, check_output: str, check_code: int):
         self.check = check_output, check_code
@@ -98,11 +109,9 @@ class FakeRun:
         words = [str(word) for word in command]
         self.commands.append(words)
         text, code = "", 0
-        if "--dry-run" in words:
-            text = json.dumps({"install": [{"metadata": {"name": "trl", "version": "1.17.0"}}]})
-        elif "freeze" in words:
-            text = "trl==1.17.0\naccelerate==1.16.0\n"
-        elif words[-1].endswith("check.py"):
+        if "compile" in words:
+            text = "accelerate==1.16.0\nnvidia-cublas==13.1\ntrl==1.17.0+cpu\n"
+        elif words[-1] == "tools.check":
             text, code = self.check
         elif "venv" in words:
             Path(words[-1]).mkdir()
@@ -128,8 +137,11 @@ def test_what_broke_leaves_the_constraints_alone(root, monkeypatch, capsys):
     assert "| trl | 1.16.0 | 1.17.0 |" in printed
     assert "test_lora.py::test_merge" in printed
     assert "**Checks that failed: 2.**" in (root / ".venv-update" / "report.md").read_text("utf-8")
-    used = {words[0] for words in fake.commands[1:]}
-    assert used == {str(root / ".venv-update" / "bin" / "python")}, "never the present .venv"
+    *_, installed, checked = fake.commands
+    fresh = str(root / ".venv-update" / "bin" / "python")
+    assert installed[0] == checked[0] == fresh, "never the present .venv"
+    pins = Path(installed[installed.index("--requirement") + 1])
+    assert pins.read_text("utf-8") == "accelerate==1.16.0\ntrl==1.17.0\n"
 
 
 def test_checks_that_end_without_a_summary_count_as_broken(root, monkeypatch):
@@ -145,24 +157,24 @@ def test_the_constraints_are_written_when_all_passed(root, monkeypatch):
     assert (
         (root / "constraints.txt")
         .read_text("utf-8")
-        .endswith("\ntrl==1.17.0\naccelerate==1.16.0\n")
+        .endswith("\naccelerate==1.16.0\ntrl==1.17.0\n")
     )
     assert "| `trl` | 1.17.0 | >=1.16 |" in (root / "FAQ.md").read_text("utf-8")
 
 
 def test_nothing_newer_installs_nothing(root, monkeypatch):
-    (root / "constraints.txt").write_text("trl==1.17.0\n", "utf-8")
+    (root / "constraints.txt").write_text("accelerate==1.16.0\ntrl==1.17.0\n", "utf-8")
     fake = FakeRun("", 1)
     monkeypatch.setattr(update, "run", fake)
     assert update.main(root) == 0
-    assert len(fake.commands) == 2  # the environment, and the dry run
+    assert not (root / ".venv-update").exists()
 
 
 def test_the_table_of_versions_is_that_of_the_constraints(tmp_path):
     """A table written by hand once told readers of versions that nobody had run."""
     for name in ("FAQ.md", "constraints.txt", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    assert not versions.write(tmp_path), "run `python tools/versions.py`"
+    assert not versions.write(tmp_path), "run `python -m tools.versions`"
     pins = tmp_path / "constraints.txt"
     pins.write_text(pins.read_text("utf-8").replace("\ntrl==1.", "\ntrl==2."), "utf-8")
     assert versions.write(tmp_path)

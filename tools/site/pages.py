@@ -1,6 +1,6 @@
 """Turn the course's files into the pages of the site: links, figures, buttons, the error index.
 
-Everything here takes text or a notebook and returns a new one; `build_site` reads and writes.
+Everything here takes text or a notebook and returns a new one; `build` reads and writes.
 """
 
 import copy
@@ -13,6 +13,8 @@ LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
 CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
 BESIDE = re.compile(r"\]\((\w+)\.ipynb(?=[)#])")
+# Findings link to the site itself: on the site such a link needs no address.
+ON_THE_SITE = re.compile(r"""(?<=href=["'])https://[\w.-]+\.github\.io/[\w.-]+/notebooks/""")
 STORED_LINK = re.compile(r"""(?<=href=["'])([\w/.]+)\.ipynb(?=["'#])""")
 TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
 BUTTONS = """\
@@ -109,7 +111,8 @@ def notebook_page(notebook, *, name: str, rewrite: Callable[[str], str]):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:
-                data["text/html"] = STORED_LINK.sub(r"\1.html", data["text/html"])
+                beside = ON_THE_SITE.sub("", data["text/html"])
+                data["text/html"] = STORED_LINK.sub(r"\1.html", beside)
             if "text/markdown" in data:
                 data["text/markdown"] = from_notebooks(
                     data["text/markdown"], folder="", suffix=".html"
@@ -137,9 +140,11 @@ def error_index(found: Iterable[tuple[str, str]], *, page: str) -> str:
     """
     messages, silent = [], []
     for heading, line in found:
-        (messages if re.match(r"`", line) and "No error" not in line else silent).append(
-            (plain(line).strip().lower(), f"- {line}  \n  [{heading}]({page}#{heading})")
-        )
+        entry = (plain(line).strip().lower(), f"- {line}  \n  [{heading}]({page}#{heading})")
+        if line.startswith("`") and "No error" not in line:
+            messages.append(entry)
+        else:
+            silent.append(entry)
     return "\n".join(
         [
             "# Index of errors",
@@ -165,6 +170,11 @@ def title_of(notebook) -> str:
     return re.search(r"^# (.+)$", notebook.cells[0].source, re.MULTILINE)[1]
 
 
+def code_of(notebook) -> str:
+    """Return the code of a notebook, its cells one after the other."""
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+
 def glossary_page(text: str) -> str:
     """Return the glossary with its terms in order, as Sphinx's own glossary.
 
@@ -172,7 +182,7 @@ def glossary_page(text: str) -> str:
         text: A heading and an introduction, then blocks of a term and a line `: meaning`.
 
     Raises:
-        ValueError: A term stands there twice, or has no meaning.
+        ValueError: A term is there twice, or has no meaning.
     """
     heading, opening, *blocks = re.split(r"\n{2,}", text.strip())
     entries = {}

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ import torch
 from onegpu.machine import MIB
 from onegpu.memory.building import build
 from onegpu.memory.cards import Card
+from onegpu.memory.kernels import kernels_of_cuda
 from onegpu.memory.optimizers import build_optimizer
-from onegpu.memory.tracer import Event, Tracer, kernels_of_cuda, register_bitsandbytes
+from onegpu.memory.tracer import Event, Tracer, register_bitsandbytes
+from onegpu.memory.training_step import TrainingStep
 
 __all__ = ["trace"]
 
@@ -18,75 +21,47 @@ N_STEPS = 2  # the optimizer's states are made in the first step, so the second 
 WORKSPACE_LT = MIB  # cublasLt's, which it takes for layers with a bias
 
 
-def trace(
-    config: Any,
-    card: Card,
-    *,
-    seq: int,
-    batch: int,
-    lora: dict[str, Any] | None,
-    quantization: str | None,
-    checkpointing: bool,
-    attention: str,
-    dtype: torch.dtype,
-    optimizer: str,
-) -> list[Event]:
+def trace(config: Any, step: TrainingStep, *, card: Card) -> list[Event]:
     """Return every allocation of loading a model and training it for two steps.
 
     Args:
         config: A configuration of transformers.
+        step: What one step is, its precision chosen.
         card: What it would run on.
-        seq: Tokens a row.
-        batch: Rows a step.
-        lora: Keyword arguments of `peft.LoraConfig`; None for full fine-tuning.
-        quantization: None, `nf4` or `nf4-double`.
-        checkpointing: Whether activations are computed again in the backward pass.
-        attention: `sdpa` or `eager`.
-        dtype: Number type of the weights.
-        optimizer: A key of `optimizers.OPTIMIZERS`.
 
     Returns:
         The events, with the phases `load`, `forward`, `backward` and `optimizer`, twice the last
         three.
     """
-    if quantization:
+    if step.quantization:
         register_bitsandbytes()
     tracer = Tracer()
-    kernel = card.sdpa_kernel if attention == "sdpa" else "eager"
+    kernel = card.sdpa_kernel if step.attention == "sdpa" else "eager"
     with _without_garbage_collection(), tracer, kernels_of_cuda(kernel), torch.device("meta"):
         tracer.phase("load", "weights")
-        model = build(
-            config,
-            tracer,
-            dtype=dtype,
-            attention=attention,
-            quantization=quantization,
-            lora=lora,
-            checkpointing=checkpointing,
-        )
+        model = build(config, step, tracer=tracer)
         with tracer.naming_modules(model):
-            _steps(model, tracer, card, optimizer, batch=batch, seq=seq)
+            _steps(model, step, card=card, tracer=tracer)
         events = list(tracer.events)  # before the model goes
     return events
 
 
-def _steps(
-    model: Any, tracer: Tracer, card: Card, optimizer_name: str, *, batch: int, seq: int
-) -> None:
+def _steps(model: Any, step: TrainingStep, *, card: Card, tracer: Tracer) -> None:
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = build_optimizer(optimizer_name, model, tracer)
-    has_bias = any(isinstance(m, torch.nn.Linear) and m.bias is not None for m in model.modules())
-    workspaces = [card.workspace_bytes, *([WORKSPACE_LT] if has_bias else [])]
-    tokens = torch.empty((batch, seq), dtype=torch.long)
+    optimizer = build_optimizer(step.optimizer, model, tracer=tracer)
+    workspaces = [card.workspace_bytes]
+    if any(isinstance(m, torch.nn.Linear) and m.bias is not None for m in model.modules()):
+        workspaces.append(WORKSPACE_LT)
+    tokens = torch.empty((step.batch, step.seq), dtype=torch.long)
     for size in workspaces:
         tracer.hidden(size, "cuBLAS workspace")
-    for step in range(N_STEPS):
+    for n in range(N_STEPS):
         optimizer.zero_grad()
         tracer.phase("forward", "activations")
         output = model(input_ids=tokens, labels=tokens)
         tracer.rename(output.logits, "logits")
         tracer.phase("backward", "temporaries")
-        if step == 0:  # the backward pass has a thread, and workspaces, of its own
+        if n == 0:  # the backward pass has a thread, and workspaces, of its own
             for size in workspaces:
                 tracer.hidden(size, "cuBLAS workspace, backward")
         output.loss.backward()
@@ -94,12 +69,12 @@ def _steps(
             tracer.rename(parameter.grad, "gradients")
         tracer.phase("optimizer", "temporaries")
         optimizer.step()
-        if step < N_STEPS - 1:
+        if n < N_STEPS - 1:
             del output
 
 
 @contextlib.contextmanager
-def _without_garbage_collection() -> Any:
+def _without_garbage_collection() -> Iterator[None]:
     """Let tensors go when their last reference does, as in a step that is no trace."""
     gc.collect()
     was_enabled = gc.isenabled()

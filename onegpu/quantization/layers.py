@@ -1,6 +1,4 @@
-"""Blockwise quantization in four bits, its error, and what a quantized model is made of.
-
-Shapes: `block` is the number of weights that share a scale.
+"""The layers of a quantized model: what each is made of, and the weight that it computes with.
 
 Taught in: notebooks/02_quantization.ipynb
 """
@@ -9,151 +7,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from onegpu.quantization.blocks import relative_rms
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-__all__ = [
-    "FORMATS",
-    "Blocks",
-    "ModuleInfo",
-    "codebook",
-    "dequantize",
-    "inspect",
-    "keep_trainable",
-    "quantize",
-    "relative_error",
-]
-
-FORMATS = ("int4", "fp4", "nf4")
-
-
-@dataclasses.dataclass(frozen=True)
-class Blocks:
-    """A quantized tensor, one row a block.
-
-    Attributes:
-        codes: Rows of the codebook, uint8, shape (blocks, block).
-        absmax: The scale of each block, its largest magnitude, float32, shape (blocks,).
-        format: One of `FORMATS`.
-        shape: The shape of the tensor that was quantized.
-    """
-
-    codes: "torch.Tensor"
-    absmax: "torch.Tensor"
-    format: str
-    shape: tuple[int, ...]
-
-    def dequantize(self) -> "torch.Tensor":
-        """Return the weights that the codes stand for, float32, in the original shape."""
-        levels = codebook(self.format)[self.codes.long()]
-        return (levels * self.absmax[:, None]).reshape(self.shape)
-
-
-def codebook(format: str) -> "torch.Tensor":
-    """Return the values that a format can hold, scaled to end at 1.
-
-    Args:
-        format: `int4` (-7 to 7, evenly spaced), or `fp4` or `nf4` as bitsandbytes has them.
-
-    Returns:
-        The values, float32, ascending; 15 of them in `int4`, otherwise 16.
-
-    Raises:
-        ValueError: There is no such format.
-
-    Example:
-        >>> codebook("nf4")[-2:]
-        tensor([0.7230, 1.0000])
-
-    Taught in: notebooks/02_quantization.ipynb
-    Source: Dettmers et al. 2023, QLoRA, appendix E, https://arxiv.org/abs/2305.14314
-    """
-    import torch
-
-    if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}: the formats are {', '.join(FORMATS)}")
-    if format == "int4":
-        return torch.arange(-7, 8) / 7
-    from bitsandbytes.functional import get_4bit_type
-
-    return get_4bit_type(format, device="cpu").sort().values
-
-
-def quantize(weights: "torch.Tensor", *, format: str, block_size: int) -> Blocks:
-    """Replace each weight by the nearest of a format's values, each block scaled by its absmax.
-
-    Args:
-        weights: Any shape; blocks run along the last dimension, then the one before.
-        format: One of `FORMATS`.
-        block_size: How many weights share a scale.
-
-    Returns:
-        Codes and scales.
-
-    Raises:
-        ValueError: No such format, no weights, a number of weights that is no multiple of the
-            block size, or NaN or infinity among them.
-
-    Example:
-        >>> import torch
-        >>> quantize(torch.tensor([0.1, -0.5, 2.0, 0.0]), format="int4", block_size=2).codes
-        tensor([[ 8,  0],
-                [14,  7]], dtype=torch.uint8)
-
-    Taught in: notebooks/02_quantization.ipynb
-    """
-    import torch
-
-    levels = codebook(format)
-    if block_size < 1:
-        raise ValueError(f"block_size is {block_size}: it must be 1 or more")
-    if weights.numel() == 0 or weights.numel() % block_size:
-        raise ValueError(
-            f"{weights.numel()} weights, shape {tuple(weights.shape)}, do not fill blocks of "
-            f"{block_size}: choose a block size that divides their number, or pad with zeros"
-        )
-    if not weights.isfinite().all():
-        n_bad = int((~weights.isfinite()).sum())
-        raise ValueError(
-            f"{n_bad} of {weights.numel()} weights are NaN or infinite: a block takes its scale "
-            "from its largest weight, so all of it would be lost. Fix the checkpoint first"
-        )
-    blocks = weights.detach().float().cpu().reshape(-1, block_size)
-    absmax = blocks.abs().amax(dim=1)
-    # bitsandbytes multiplies by the reciprocal too; a division would round a few codes otherwise
-    scaled = blocks * (1 / absmax.clamp(min=1e-38))[:, None]
-    middles = (levels[1:] + levels[:-1]) / 2
-    codes = torch.bucketize(scaled, middles).to(torch.uint8)
-    return Blocks(codes, absmax, format, tuple(weights.shape))
-
-
-def relative_error(weights: "torch.Tensor", *, format: str, block_size: int) -> float:
-    """Return the root mean square error of quantization, as a part of the weights' own.
-
-    Args:
-        weights: See `quantize`.
-        format: See `quantize`.
-        block_size: See `quantize`.
-
-    Returns:
-        0 for no error; 1 for an error as large as the weights.
-
-    Raises:
-        ValueError: See `quantize`.
-
-    Example:
-        >>> import torch
-        >>> relative_error(torch.tensor([1.0, -1.0]), format="nf4", block_size=2)
-        0.0
-
-    Taught in: notebooks/02_quantization.ipynb
-    """
-    restored = quantize(weights, format=format, block_size=block_size).dequantize()
-    return _relative_rms(restored, weights)
-
-
-# Quantized models ------------------------------------------------------------------------------
+__all__ = ["ModuleInfo", "dequantize", "inspect", "keep_trainable"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,8 +23,8 @@ class ModuleInfo:
     Attributes:
         name: Its path in the model.
         type: Its class.
-        shape: Shape of its weight before any packing.
-        stored: What its weight is kept as: a number type, or `nf4`, `fp4`, `int8`.
+        shape: Shape of its weight before quantization.
+        stored: How its weight is kept: a number type, or `nf4`, `fp4`, `int8`.
         compute: The number type that it multiplies in; `input's` where it takes the input's.
         n_bytes: Memory of weight, bias and scales; 0 where another module has them already.
         shared_with: The module that owns its weight, or nothing.
@@ -213,7 +73,9 @@ def inspect(
             continue
         owner = owners.setdefault(id(weight), name)
         quantized = _quantized_format(module)
-        computed = getattr(module, "compute_dtype", None) if quantized else weight.dtype
+        computed = weight.dtype
+        if quantized:
+            computed = getattr(module, "compute_dtype", None)
         rows.append(
             ModuleInfo(
                 name=name,
@@ -230,7 +92,7 @@ def inspect(
 
 
 def dequantize(module: "torch.nn.Module") -> "torch.Tensor":
-    """Return the weight that a module computes with, unpacked.
+    """Return the weight that a module computes with, dequantized.
 
     Args:
         module: A linear layer of bitsandbytes, or any other with a weight.
@@ -247,7 +109,7 @@ def dequantize(module: "torch.nn.Module") -> "torch.Tensor":
         return module.weight.data.float() * (_int8_scales(module).float() / 127)[:, None]
     if quantized:
         if getattr(module.weight.quant_state, "packing_format_for_cpu", False):
-            return _rearranged(module.weight.data, module.weight.quant_state)
+            return _dequantize_rearranged(module.weight.data, module.weight.quant_state)
         return bnb.dequantize_4bit(module.weight.data, module.weight.quant_state).float()
     return module.weight.detach().float()
 
@@ -272,15 +134,15 @@ def keep_trainable(model: "PreTrainedModel") -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _rearranged(packed: "torch.Tensor", state: Any) -> "torch.Tensor":
-    """Unpack a 4-bit weight in the layout that bitsandbytes 0.50 gives it to answer on some CPUs.
+def _dequantize_rearranged(quantized: "torch.Tensor", state: Any) -> "torch.Tensor":
+    """Dequantize a 4-bit weight in the layout that bitsandbytes 0.50 answers with on some CPUs.
 
     Its own way back (`state_dict` takes it) leaves the scales in the wrong order, in the model too.
     """
     import torch
 
     n_out, n_in = state.shape
-    halves = packed.reshape(-1, 32)
+    halves = quantized.reshape(-1, 32)
     codes = torch.cat([halves & 15, halves >> 4], dim=1).reshape(n_out // 32, n_in // 2, 32, 2)
     levels = state.code[codes.transpose(1, 2).reshape(n_out, n_in).long()]
     scales = state.absmax.float().T.repeat_interleave(state.blocksize, dim=1)  # (out, in)
@@ -302,7 +164,7 @@ def _int8_scales(module: "torch.nn.Module") -> "torch.Tensor":
 
 
 def _tensors(module: "torch.nn.Module") -> Iterator["torch.Tensor"]:
-    """Give every tensor that a module keeps: its parameters and its scales."""
+    """Yield every tensor that a module keeps: its parameters and its scales."""
     yield from (p for p in module._parameters.values() if p is not None)
     state = getattr(module.weight, "quant_state", None)
     if state is not None:
@@ -323,12 +185,7 @@ def _error(module: "torch.nn.Module", original: "torch.nn.Module | None") -> flo
         return None
     if tuple(original.weight.shape) != _shape(module):
         return None
-    return _relative_rms(dequantize(module), original.weight)
-
-
-def _relative_rms(found: "torch.Tensor", expected: "torch.Tensor") -> float:
-    expected = expected.detach().float().to(found.device)
-    return float((found - expected).norm() / expected.norm().clamp(min=1e-38))
+    return relative_rms(dequantize(module), original.weight)
 
 
 def _short(dtype: "torch.dtype") -> str:

@@ -1,6 +1,6 @@
 """Build the course as static pages from the stored outputs: the work of `make site`.
 
-usage: python tools/build_site.py [OUTPUT]    (default: _build/html)
+usage: python -m tools.site.build [OUTPUT]    (default: _build/html)
 """
 
 import importlib.metadata
@@ -10,17 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import links
 import nbformat
-import site_cards
-import site_pages
 
 from helpers import flashcards
+from tools import links
+from tools.site import api, cards, pages
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TROUBLESHOOTING = "99_troubleshooting"
 PAGES = ("FAQ.md", "AppendixA.md")  # shown where they exist
-CARRIED = ("images", "results")  # folders whose files the pages link to
+CARRIED = ("images", "helpers/data/records")  # folders whose files the pages link to
 
 
 def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
@@ -35,39 +34,41 @@ def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
     for folder in CARRIED:
         shutil.copytree(ROOT / folder, source / folder)
     notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    pages = [name for name in PAGES if (ROOT / name).exists()]
-    titles = {}
+    extra = [name for name in PAGES if (ROOT / name).exists()]
+    titles, code = {}, {}
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
-        titles[path.stem] = site_pages.title_of(notebook)
+        titles[path.stem] = pages.title_of(notebook)
+        code[path.stem] = pages.code_of(notebook)
         where = f"notebooks/{path.name}"
-        page = site_pages.notebook_page(
+        page = pages.notebook_page(
             notebook,
             name=path.name,
             rewrite=lambda text, where=where: _rewritten(text, page=where),
         )
         nbformat.write(page, source / where)
         if path.stem == TROUBLESHOOTING:
-            index = site_pages.error_index(site_pages.troubles(notebook), page=where)
+            index = pages.error_index(pages.troubles(notebook), page=where)
             (source / "errors.md").write_text(index, "utf-8")
-    for name in pages:
+    for name in extra:
         text = (ROOT / name).read_text("utf-8")
         (source / name).write_text(_rewritten(text, page=name), "utf-8")
     glossary = (ROOT / "site" / "glossary.md").read_text("utf-8").replace("](../", "](")
-    (source / "glossary.md").write_text(site_pages.glossary_page(glossary), "utf-8")
+    (source / "glossary.md").write_text(pages.glossary_page(glossary), "utf-8")
     listed = _write_decks(source / "flashcards", decks=decks, titles=titles)
+    reference = api.write(source / api.FOLDER, code=code)
     home = _rewritten((ROOT / "README.md").read_text("utf-8"), page="README.md")
-    (source / "index.md").write_text(home + _contents(titles, pages, listed), "utf-8")
+    (source / "index.md").write_text(home + _contents(titles, extra, listed, reference), "utf-8")
 
 
 def _rewritten(text: str, *, page: str) -> str:
-    text = site_pages.without_badges(text)
-    return site_pages.links_on_site(text, page=page, elsewhere=_address)
+    text = pages.without_badges(text)
+    return pages.links_on_site(text, page=page, elsewhere=_address)
 
 
 def _address(path: str) -> str | None:
     """Return where the repository shows a file that the site does not hold."""
-    on_site = path in PAGES or path.endswith(".ipynb") or path.split("/")[0] in CARRIED
+    on_site = path in PAGES or path.endswith(".ipynb") or path.startswith(CARRIED)
     if on_site or not (ROOT / path).exists():
         return None
     return f"https://github.com/{links.repository()}/blob/main/{path}"
@@ -81,25 +82,32 @@ def _write_decks(target: Path, *, decks: Path, titles: dict[str, str]) -> list[s
             raise ValueError(f"{path.name} is named after no notebook: {', '.join(titles)}")
         deck = flashcards.read(path)
         listed[path.stem] = (titles[path.stem], len(deck.cards))
-        page = site_cards.deck_page(
+        page = cards.deck_page(
             deck, title=titles[path.stem], chapter=f"../notebooks/{path.stem}.ipynb"
         )
         target.mkdir(exist_ok=True)
         (target / path.name).write_text(page, "utf-8")
     if not listed:
         return []
-    (target / "index.md").write_text(site_cards.decks_page(listed), "utf-8")
+    (target / "index.md").write_text(cards.decks_page(listed), "utf-8")
     return ["flashcards/index"]
 
 
-def _contents(titles: dict[str, str], pages: list[str], decks: list[str]) -> str:
+def _contents(
+    titles: dict[str, str], extra: list[str], decks: list[str], reference: list[str]
+) -> str:
     """Return the tables of contents, which Sphinx shows at the side of every page."""
     chapters = [f"notebooks/{s}" for s in titles if s[0].isdigit() and s != TROUBLESHOOTING]
-    appendices = [Path(p).stem for p in pages if p.startswith("Appendix")]
+    appendices = [Path(p).stem for p in extra if p.startswith("Appendix")]
     appendices += [f"notebooks/{s}" for s in titles if not s[0].isdigit()]
     rest = [f"notebooks/{TROUBLESHOOTING}", "errors", "glossary"]
-    rest += [Path(p).stem for p in pages if not p.startswith("Appendix")] + decks
-    parts = {"Chapters": chapters, "Appendices": appendices, "To look things up": rest}
+    rest += [Path(p).stem for p in extra if not p.startswith("Appendix")] + decks
+    parts = {
+        "Chapters": chapters,
+        "Appendices": appendices,
+        "To look things up": rest,
+        "Reference": reference,
+    }
     trees = [
         "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```", ""])
         for caption, names in parts.items()

@@ -2,9 +2,8 @@
 
 import html
 
-import site_pages
-
 from helpers.flashcards import Deck
+from tools.site import pages
 
 CARD = """\
 <div class="flashcard" id="{id}" role="group" aria-label="Card {number} of {total}">
@@ -38,17 +37,17 @@ def deck_page(deck: Deck, *, title: str, chapter: str) -> str:
 {len(deck.cards)} cards of the chapter [{title}]({chapter}). Say the answer aloud, then turn the
 card: click it, or press <kbd>Enter</kbd> or <kbd>Space</kbd> on its button.
 """
-    pages = [
+    shown = [
         CARD.format(
             id=html.escape(card.id),
             number=i + 1,
             total=len(deck.cards),
-            question=site_pages.from_notebooks(card.question, folder="../notebooks/"),
-            answer=site_pages.from_notebooks(card.answer, folder="../notebooks/"),
+            question=pages.from_notebooks(card.question, folder="../notebooks/"),
+            answer=pages.from_notebooks(card.answer, folder="../notebooks/"),
         )
         for i, card in enumerate(deck.cards)
     ]
-    return "\n".join([opening, *pages])
+    return "\n".join([opening, *shown])
 
 
 def decks_page(titles: dict[str, tuple[str, int]]) -> str:

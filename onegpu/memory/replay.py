@@ -1,0 +1,141 @@
+"""What a list of allocations comes to: its peaks on a card, and its course."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from onegpu.memory.allocator import CachingAllocator
+
+if TYPE_CHECKING:
+    from onegpu.memory.tracer import Event
+
+__all__ = ["KINDS", "Moment", "Peaks", "Phase", "peaks_of", "timeline_of"]
+
+KINDS = (
+    "weights",
+    "adapters",
+    "gradients",
+    "optimizer",
+    "activations",
+    "logits",
+    "temporaries",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """The peaks of one phase of training.
+
+    Attributes:
+        name: `load`, `forward`, `backward` or `optimizer`.
+        allocated_bytes: What tensors take.
+        reserved_bytes: What torch holds for them.
+    """
+
+    name: str
+    allocated_bytes: int
+    reserved_bytes: int
+
+    def with_peaks(self, *, allocated_bytes: int, reserved_bytes: int) -> "Phase":
+        """Return the phase with peaks that are at least as high as these."""
+        return Phase(
+            self.name,
+            max(self.allocated_bytes, allocated_bytes),
+            max(self.reserved_bytes, reserved_bytes),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """Memory after one allocation.
+
+    Attributes:
+        phase: As in `Phase`.
+        step: The training step; 0 while loading.
+        parts: Bytes of each of `KINDS`.
+    """
+
+    phase: str
+    step: int
+    parts: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Peaks:
+    """What was highest.
+
+    Attributes:
+        phases: The peaks of each phase.
+        parts: Bytes of each of `KINDS` at the highest peak.
+        operation: What allocated last before it.
+        module: The module in which that was.
+    """
+
+    phases: tuple[Phase, ...]
+    parts: dict[str, int]
+    operation: str
+    module: str
+
+
+def peaks_of(events: "Iterable[Event]") -> Peaks:
+    """Return the peaks of each phase, and what there was at the highest one.
+
+    Args:
+        events: Of a `Tracer`, in order.
+
+    Returns:
+        The peaks of tensors, and those of torch's allocator, which is simulated.
+    """
+    allocator = CachingAllocator()
+    phases: dict[str, Phase] = {}
+    live: dict[int, Event] = {}
+    parts = dict.fromkeys(KINDS, 0)
+    highest, parts_at_peak, operation, module = 0, dict(parts), "", ""
+    name = ""
+    for event in events:
+        if event.action == "phase":
+            name = event.operation
+        elif event.action == "empty_cache":
+            allocator.empty_cache()
+        elif event.action == "free":
+            allocator.free(event.key)
+            freed = live.pop(event.key)
+            parts[freed.kind] -= freed.n_bytes
+        else:
+            allocator.allocate(event.key, event.n_bytes)
+            live[event.key] = event
+            parts[event.kind] += event.n_bytes
+            if allocator.allocated > highest:
+                highest, parts_at_peak = allocator.allocated, dict(parts)
+                operation, module = event.operation, event.module
+        phases[name] = phases.get(name, Phase(name, 0, 0)).with_peaks(
+            allocated_bytes=allocator.allocated, reserved_bytes=allocator.reserved
+        )
+    return Peaks(tuple(phases.values()), parts_at_peak, operation, module)
+
+
+def timeline_of(events: "Iterable[Event]") -> list[Moment]:
+    """Return memory after each allocation.
+
+    Args:
+        events: Of a `Tracer`, in order.
+
+    Returns:
+        The moments, loading and all steps long.
+    """
+    live: dict[int, Event] = {}
+    moments, parts = [], dict.fromkeys(KINDS, 0)
+    phase, step = "load", 0
+    for event in events:
+        if event.action == "phase":
+            phase = event.operation
+            if phase == "forward":
+                step += 1
+        elif event.action == "allocate":
+            live[event.key] = event
+            parts[event.kind] += event.n_bytes
+            moments.append(Moment(phase, step, dict(parts)))
+        elif event.action == "free":
+            freed = live.pop(event.key)
+            parts[freed.kind] -= freed.n_bytes
+    return moments
