@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversation", "ask", "ask_all", "evaluating", "keeping_modes", "stop_ids"]
 
-Conversation = list[dict[str, str]]
+Conversation = list[dict[str, str]]  # messages, each with its role and content
 
 
 @contextlib.contextmanager

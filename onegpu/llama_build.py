@@ -16,7 +16,9 @@ from onegpu import downloads, processes, progress
 
 __all__ = ["COMMIT", "PACKAGE", "PROGRAMS", "SCRIPTS", "build", "tiny_model"]
 
+# The commit of llama.cpp.
 COMMIT = "0c1e57098bba43ac29e6e3b677cdceebdd22334f"
+# The package that holds its source.
 PACKAGE = downloads.Package(
     requirement="llama-cpp-python==0.3.36",
     file="llama_cpp_python-0.3.36.tar.gz",
@@ -25,7 +27,9 @@ PACKAGE = downloads.Package(
     needed_bytes=1_200_000_000,  # the package, its source, and what the compiler writes
     holds="llama.cpp's source",
 )
+# What is compiled.
 PROGRAMS = ("llama-server", "llama-quantize", "llama-imatrix", "llama-perplexity")
+# What is copied and run by Python.
 SCRIPTS = ("convert_hf_to_gguf.py", "convert_lora_to_gguf.py")
 BUILD_TOOLS = {  # what pip brings where they are missing, and where the program lies in it
     "cmake": ("cmake==4.1.2", "cmake/data/bin/cmake"),

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GIB", "MIB", "cpu_has_bfloat16", "memory_bytes"]
 
-GIB, MIB = 1024**3, 1024**2
+GIB, MIB = 1024**3, 1024**2  # bytes
 
 
 def cpu_has_bfloat16() -> bool:

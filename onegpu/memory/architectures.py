@@ -6,8 +6,8 @@ from typing import Any
 
 __all__ = ["ARCHITECTURES", "configuration"]
 
-# To add a model, copy these figures from its own `config.json`.
 FILE = Path(__file__).parents[1] / "data" / "memory" / "architectures.json"
+# The models by name. To add one, copy these figures from its own `config.json`.
 ARCHITECTURES: dict[str, dict[str, Any]] = json.loads(FILE.read_text("utf-8"))
 
 

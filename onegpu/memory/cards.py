@@ -1,6 +1,7 @@
 """Graphics cards: what they have, and what CUDA itself takes of it."""
 
 import dataclasses
+import math
 
 __all__ = ["CARDS", "Card", "card"]
 
@@ -42,8 +43,8 @@ class Card:
         return "flash" if self.capability >= 8 else "efficient"
 
 
+# The cards by name; the memory is what is left when driver and error correction have taken theirs.
 CARDS = {
-    # The memory is what is left when driver and error correction have taken theirs.
     card.name: card
     for card in (
         Card("t4", 14.56, 7.5, 140.875, is_measured=True),
@@ -82,7 +83,9 @@ def card(name: str | float) -> Card:
     try:
         memory_gib = float(key.removesuffix("gib"))
     except ValueError:
+        memory_gib = math.nan
+    if not 0 < memory_gib < math.inf:
         raise ValueError(
             f"unknown card {name!r}: choose one of {', '.join(CARDS)}, or give its GiB, such as 24"
-        ) from None
+        )
     return Card(f"{memory_gib:g} GiB", memory_gib, 8.0)

@@ -196,8 +196,10 @@ def plan(model: Any, *, gpu: str | float, **fields: Any) -> Plan:
     the optimizer; a simulated allocator replays what it would have allocated on a GPU.
 
     Args:
-        model: See `architectures.configuration`.
-        gpu: A key of `cards.CARDS`, or any card by its GiB.
+        model: A name of `ARCHITECTURES`, with or without its owner and `-Instruct`; a folder or a
+            `config.json`; a name on the hub, where there is a network; or a configuration of
+            transformers.
+        gpu: A key of `CARDS`, or any card by its GiB.
         **fields: Those of `TrainingStep`: `seq` and `batch`, and where its defaults are not yours
             `lora`, `quantization`, `optimizer`, `checkpointing`, `attention` and `precision`.
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Moment", "Peaks", "Phase", "peaks_of", "timeline_of"]
 
+# What memory is for.
 KINDS = (
     "weights",
     "adapters",

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+from onegpu import progress
+
 __all__ = ["largest"]
 
 
@@ -26,18 +28,20 @@ def largest(margin: Callable[[int], float], *, limit: int | None = None) -> int:
     """
     fits, too_many = 0, None if limit is None else limit + 1
     guess, before = 1, None
-    while too_many is None or too_many - fits > 1:
-        found = margin(guess)
-        if found >= 0:
-            fits = guess
-        else:
-            too_many = guess
-        slope = 0.0
-        if before is not None:
-            slope = (before[1] - found) / (guess - before[0])
-        before = guess, found
-        guess += math.floor(found / slope) if slope > 0 else 1
-        guess = max(guess, fits + 1)
-        if too_many is not None:
-            guess = min(guess, too_many - 1)
+    with progress.bar(what="planning", unit="plan") as tried:
+        while too_many is None or too_many - fits > 1:
+            found = margin(guess)
+            tried.update()
+            if found >= 0:
+                fits = guess
+            else:
+                too_many = guess
+            slope = 0.0
+            if before is not None:
+                slope = (before[1] - found) / (guess - before[0])
+            before = guess, found
+            guess += math.floor(found / slope) if slope > 0 else 1
+            guess = max(guess, fits + 1)
+            if too_many is not None:
+                guess = min(guess, too_many - 1)
     return fits

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from onegpu import progress
 from onegpu.machine import GIB
 from onegpu.memory.planner import Plan
 
@@ -29,7 +30,7 @@ def sweep(
             str(batch): round(found.replan(seq=seq, batch=batch).process_bytes / GIB, 2)
             for batch in batches
         }
-        for seq in seqs
+        for seq in progress.bar(seqs, what="planning", unit="length")
     }
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CHOICES", "TrainingStep"]
 
+# What the settings that are names may be.
 CHOICES = {
     "quantization": ("nf4", "nf4-double"),
     "optimizer": ("adamw_torch", "adamw_torch_fused", "adamw_bnb_8bit", "paged_adamw_8bit"),

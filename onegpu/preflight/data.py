@@ -120,7 +120,7 @@ class _RowCheck:
         try:
             tokens = encode(self.tokenizer, row, assistant_only=self.assistant_only)
             differs = is_clean and conversations.prompt_differs(self.tokenizer, row)
-        # A template that adds text to None raises a TypeError, tools without a schema a ValueError
+        # TypeError and ValueError: of tools and chat_template_kwargs that are none
         except (TemplateError, TypeError, ValueError) as error:
             self.tally.add("template-refuses", place, str(error)[:80])
             return

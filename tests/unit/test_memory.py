@@ -366,6 +366,8 @@ def test_other_architectures_are_planned_and_said_not_to_be_validated(name):
     ("changed", "message"),
     [
         ({"gpu": "voodoo"}, "unknown card 'voodoo': choose one of t4"),
+        ({"gpu": -3}, "unknown card -3: choose one of t4"),
+        ({"gpu": "nan"}, "unknown card 'nan': choose one of t4"),
         ({"precision": "int8"}, "precision is 'int8': choose one of bf16, fp16, fp32"),
         (
             {"precision": "bf16", "gpu": "t4"},

@@ -170,7 +170,8 @@ def test_a_finding_says_where_and_how_to_fix_it(build):
     assert finding.where == "train_dataset[30]: assistant"
     assert finding.fix
     path, _, anchor = finding.link.partition("#")
-    assert (Path(__file__).resolve().parents[2] / path).exists()
+    chapter = Path(path).with_suffix(".ipynb").name
+    assert (Path(__file__).resolve().parents[2] / "notebooks" / chapter).exists()
     assert anchor == "empty-turn"
 
 
@@ -590,7 +591,6 @@ def test_what_is_planted_in_data_is_found(tokenizer, row, code):
 
 
 SAID = [*asked("Hi."), *said("Yo.")]
-CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f"}}]}
 
 
 @pytest.mark.parametrize(
@@ -611,7 +611,6 @@ CALLED = {"role": "assistant", "content": None, "tool_calls": [{"function": {"na
         ({"messages": []}, "unknown-columns", "messages holds no list of messages"),
         ({"messages": [*SAID, 5]}, "not-text", "int"),
         ({"messages": SAID, "prompt": None, "completion": None}, "not-text", "NoneType"),
-        ({"messages": [*asked("Hi."), CALLED]}, "template-refuses", "can only concatenate str"),
         ({"messages": SAID, "tools": "{"}, "template-refuses", "Expecting property name"),
         ({"messages": SAID, "tools": [None]}, "template-refuses", "Tools should either be"),
         ({"messages": SAID, "chat_template_kwargs": 5}, "template-refuses", "mapping"),

@@ -255,15 +255,14 @@ def tokenized_by_trl(tokenizer, tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "assistant_only"),
     [
-        (in_messages(ANY_TEXT), False),
-        (in_messages(KNOWN_TEXT), True),
-        (in_prompts(ANY_TEXT), False),
-        (in_prompts(KNOWN_TEXT), True),
-        (in_texts("prompt", "completion"), False),
-        (in_texts("prompt", "completion", "text"), False),
-        (in_texts("text"), False),
+        pytest.param(in_messages(ANY_TEXT), False, id="messages"),
+        pytest.param(in_messages(KNOWN_TEXT), True, id="messages, assistant only"),
+        pytest.param(in_prompts(ANY_TEXT), False, id="prompts"),
+        pytest.param(in_prompts(KNOWN_TEXT), True, id="prompts, assistant only"),
+        pytest.param(in_texts("prompt", "completion"), False, id="texts"),
+        pytest.param(in_texts("prompt", "completion", "text"), False, id="texts and a text"),
+        pytest.param(in_texts("text"), False, id="a text"),
     ],
-    ids=str,
 )
 def test_rows_are_encoded_as_trl_does_it(tokenizer, tokenized_by_trl, kind, assistant_only):
     template = MARKED if assistant_only else tokenizer.chat_template
