@@ -185,18 +185,20 @@ def read(path: Path) -> Deck:
     """
     lines = path.read_text("utf-8").splitlines()
     if not lines or not lines[0].startswith(TITLE):
-        raise _malformed(path, 1, f"the first line must be '{TITLE}<title of the chapter>'")
+        raise ValueError(
+            _malformed(path, 1, f"the first line must be '{TITLE}<title of the chapter>'")
+        )
     starts = [i for i, line in enumerate(lines) if line.startswith("## ")]
     for i in range(1, starts[0] if starts else len(lines)):
         if lines[i].strip():
-            raise _malformed(path, i + 1, "a card begins with '## <id>'")
+            raise ValueError(_malformed(path, i + 1, "a card begins with '## <id>'"))
     if not starts:
-        raise _malformed(path, len(lines), "the deck has no cards")
+        raise ValueError(_malformed(path, len(lines), "the deck has no cards"))
     cards: dict[str, Card] = {}
     for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
         card = _card(path, lines[:end], start)
         if card.id in cards:
-            raise _malformed(path, start + 1, f"the id {card.id!r} is there twice")
+            raise ValueError(_malformed(path, start + 1, f"the id {card.id!r} is there twice"))
         cards[card.id] = card
     return Deck(lines[0].removeprefix(TITLE).strip(), tuple(cards.values()))
 
@@ -205,27 +207,37 @@ def _card(path: Path, lines: list[str], start: int) -> Card:
     """Return the card whose heading is `lines[start]`, and which ends with the lines."""
     name = lines[start].removeprefix("## ").strip()
     if not ID.fullmatch(name):
-        raise _malformed(path, start + 1, f"the id {name!r} is not lower-case words and hyphens")
+        raise ValueError(
+            _malformed(path, start + 1, f"the id {name!r} is not lower-case words and hyphens")
+        )
     parts: dict[str, list[str]] = {}
     for i in range(start + 1, len(lines)):
         mark, rest = lines[i][:6], lines[i][6:]
         if mark in MARKS:
             if [*parts, mark] != list(MARKS[: len(parts) + 1]):
-                raise _malformed(path, i + 1, f"card {name!r} is not one question and one answer")
+                raise ValueError(
+                    _malformed(path, i + 1, f"card {name!r} is not one question and one answer")
+                )
             if not rest.strip():
-                raise _malformed(path, i + 1, f"nothing follows {mark} in card {name!r}")
+                raise ValueError(
+                    _malformed(path, i + 1, f"nothing follows {mark} in card {name!r}")
+                )
             parts[mark] = [rest]
         elif parts:
             list(parts.values())[-1].append(lines[i])
         elif lines[i].strip():
-            raise _malformed(path, i + 1, f"'{MARKS[0]} ...' must follow the id {name!r}")
+            raise ValueError(
+                _malformed(path, i + 1, f"'{MARKS[0]} ...' must follow the id {name!r}")
+            )
     if len(parts) < len(MARKS):
-        raise _malformed(path, len(lines), f"card {name!r} ends without '{MARKS[len(parts)]} ...'")
+        raise ValueError(
+            _malformed(path, len(lines), f"card {name!r} ends without '{MARKS[len(parts)]} ...'")
+        )
     return Card(name, *("\n".join(part).strip() for part in parts.values()))
 
 
-def _malformed(path: Path, line: int, what: str) -> ValueError:
-    return ValueError(f"{path.name}, line {line}: {what}")
+def _malformed(path: Path, line: int, what: str) -> str:
+    return f"{path.name}, line {line}: {what}"
 
 
 def _number(name: str) -> int:

@@ -111,7 +111,7 @@ def run(name: str, *arguments: str | Path) -> str:
 
     Args:
         name: See `tool`.
-        arguments: For its command line.
+        *arguments: For its command line.
 
     Returns:
         All that it printed.

@@ -1,6 +1,7 @@
 """A llama.cpp server beside the notebook, and what Ollama needs to serve the same model."""
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import socket
@@ -37,6 +38,7 @@ os._exit(128 - code if code < 0 else code)  # as shells tell of a signal
 """
 
 
+@dataclasses.dataclass(eq=False, repr=False)
 class Server:
     """A running llama.cpp server.
 
@@ -45,11 +47,9 @@ class Server:
         log: The file that it writes to.
     """
 
-    def __init__(self, url: str, process: subprocess.Popen, log: Path) -> None:
-        """Keep what `serve` started."""
-        self.url = url
-        self.log = log
-        self._process = process
+    url: str
+    log: Path
+    _process: subprocess.Popen
 
     def __repr__(self) -> str:
         """Say whether it runs, and where."""
@@ -127,7 +127,7 @@ def serve(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # interrupting a cell does not reach it
             )
-        server = Server(f"http://{HOST}:{port}", process, log)
+        server = Server(f"http://{HOST}:{port}", log, process)
         try:
             _wait(server, timeout)
             yield server

@@ -14,7 +14,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "tools.site.api_extension",
+    "tools.site.reference_extension",
 ]
 
 nb_execution_mode = "off"  # what you read are the stored outputs
@@ -24,7 +24,7 @@ myst_enable_extensions = ["attrs_inline", "dollarmath"]
 myst_heading_anchors = 4
 myst_heading_slug_func = "tools.site.pages.slug"
 
-default_role = "name"  # of tools.site.api_extension
+default_role = "name"  # of tools.site.reference_extension
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 72

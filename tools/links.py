@@ -89,6 +89,9 @@ def rewrite(root: Path, new: str) -> list[Path]:
 
     Returns:
         The files that changed.
+
+    Raises:
+        ValueError: The address has another form.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", new):
         raise ValueError(f"{new!r} is not of the form owner/name")

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from helpers.canvas import (
+from helpers.style import (
     EDGE,
     FILL,
     GREEN_EDGE,

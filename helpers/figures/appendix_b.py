@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from helpers.canvas import INK, new_axes
+from helpers.style import INK, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from helpers.canvas import EDGE, FILL, INK, SOFT, new_axes
+from helpers.style import EDGE, FILL, INK, SOFT, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.canvas import EDGE, FILL, INK
+from helpers.style import EDGE, FILL, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,7 +3,7 @@
 import itertools
 from typing import TYPE_CHECKING
 
-from helpers.canvas import (
+from helpers.style import (
     EDGE,
     FILL,
     GREEN_EDGE,

@@ -3,7 +3,6 @@
 A chart is in the module of the chapter that uses it, or in `charts` if several do.
 """
 
-from helpers.canvas import COLOURS
 from helpers.plots.appendix_b import number_lines
 from helpers.plots.chapter_0 import before_after, loss_curve
 from helpers.plots.chapter_1 import matrix
@@ -11,6 +10,7 @@ from helpers.plots.chapter_2 import histogram, normal_levels
 from helpers.plots.chapter_4 import token_grid
 from helpers.plots.chapter_5 import memory_timeline, trade_off
 from helpers.plots.charts import bars, dots, footprint, lines
+from helpers.style import COLOURS
 
 __all__ = [
     "COLOURS",

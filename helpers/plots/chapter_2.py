@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.canvas import COLOURS, INK, new_axes, without_frame
+from helpers.style import COLOURS, INK, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

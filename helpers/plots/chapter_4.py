@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.canvas import COLOURS, new_axes, without_frame
+from helpers.style import COLOURS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.canvas import COLOURS, new_axes, without_frame
+from helpers.style import COLOURS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

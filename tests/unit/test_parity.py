@@ -296,6 +296,20 @@ def test_a_recording_of_other_prompts(tiny_model, tokenizer):
         parity.compare(recorded, recorded, PROMPTS[2:4])
 
 
+def test_an_answer_of_a_model_ends_with_its_end_token(tiny_model, tokenizer):
+    """The place of the end has probabilities too, and what comes after it is padding."""
+    (whole,) = parity.record((tiny_model, tokenizer), PROMPTS[:1], max_new_tokens=6).answers
+    assert whole.end is None
+    assert len(whole.ids) == len(whole.likeliest) == 6
+    assert [max(place, key=place.get) for place in whole.likeliest] == list(whole.ids)
+    end = whole.ids[-1]
+    n = whole.ids.index(end)
+    tiny_model.generation_config.eos_token_id = [49151, end]
+    (ended, _) = parity.record((tiny_model, tokenizer), PROMPTS[:2], max_new_tokens=6).answers
+    assert (ended.ids, ended.end) == (whole.ids[:n], end)
+    assert [max(place, key=place.get) for place in ended.likeliest] == [*whole.ids[:n], end]
+
+
 def test_a_recording_that_is_shorter_than_what_it_holds_of_the_base():
     one = answer(5, 6, 7)
     reference = parity.Recording((one,) * 6, (one,) * 8)

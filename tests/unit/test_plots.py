@@ -71,7 +71,7 @@ def test_charts_and_drawings_need_no_other_module_of_ours():
     ]
     assert {tuple(parts[:2]) for parts in ours} == {
         ("helpers",),
-        ("helpers", "canvas"),
+        ("helpers", "style"),
         ("helpers", "figures"),
         ("helpers", "plots"),
     }

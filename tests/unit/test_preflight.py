@@ -392,10 +392,17 @@ def test_an_evaluation_that_needs_more_memory_than_there_is(build, monkeypatch):
 
 def test_a_model_without_gradients(build):
     """As bitsandbytes does on some processors: a layer whose output is cut from the graph."""
+    import torch
+
     trainer = build()
     last = trainer.model.base_model.model.model.layers[-1]
     last.register_forward_hook(lambda module, inputs, output: output.detach())
     assert preflight.check(trainer).codes == ["no-gradient"]
+    weights = [p for p in trainer.model.parameters() if p.requires_grad]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)  # left by an earlier step
+    assert preflight.check(trainer).codes == ["no-gradient"]
+    assert all(bool((weight.grad == 1).all()) for weight in weights)
 
 
 def test_a_model_that_is_worse_than_guessing(build, tiny_model):
@@ -635,6 +642,20 @@ def test_text_has_no_assistant_of_which_to_learn(tokenizer):
         chat.encode(tokenizer, {"text": "Hi."}, assistant_only=True)
     with pytest.raises(ValueError, match="messages holds text: expected a list of messages"):
         chat.encode(tokenizer, {"messages": "Hi."})
+
+
+def test_of_many_long_rows_the_longest_are_kept(tokenizer, monkeypatch):
+    """In constant memory: a file may have millions of rows."""
+    from onegpu.preflight import sequences
+
+    monkeypatch.setattr(sequences, "N_KEPT", 2)
+    texts = [f"{number} Strong, you are." for number in range(40)]
+    for place, n in ((3, 250), (7, 400), (11, 300), (39, 200)):
+        texts[place] = "word " * n
+    found = preflight.check_data([{"text": text} for text in texts], tokenizer, max_length=None)
+    (outliers,) = (finding for finding in found if finding.code == "length-outlier")
+    assert outliers.found.startswith("2 of 40 rows")
+    assert [place.split(":")[0] for place in outliers.where.split("; ")] == ["rows[7]", "rows[11]"]
 
 
 def test_a_tokenizer_without_a_template(tokenizer):

@@ -25,11 +25,11 @@ def test_compare_counts_each_group():
         ["x", "x", "c"],
         ["a", "x", "c"],
         references=["a", "b", "c"],
-        groups={"first two": [True, True, False]},
+        groups={"first two": [True, True, False], "last": [False, False, True]},
     )
-    assert table["sentences"].to_dict() == {"all": 3, "first two": 2}
-    assert table["exact before"].to_dict() == {"all": 1, "first two": 0}
-    assert table["exact after"].to_dict() == {"all": 2, "first two": 1}
+    assert table["sentences"].to_dict() == {"all": 3, "first two": 2, "last": 1}
+    assert table["exact before"].to_dict() == {"all": 1, "first two": 0, "last": 1}
+    assert table["exact after"].to_dict() == {"all": 2, "first two": 1, "last": 1}
     assert table.loc["all", "chrF after"] > table.loc["all", "chrF before"]
     assert table.loc["first two", "chrF after"] == evaluation.score(["a", "x"], ["a", "b"]).chrf
     with pytest.raises(ValueError, match="before has 2 answers for 3 references"):
@@ -95,6 +95,17 @@ def test_a_template_is_taken_apart(tokenizer):
     assert chat.end_ids(mine) == {0}
 
 
+def on_the_left(rows):
+    """Collate two rows, the first of which is two tokens shorter."""
+    import torch
+
+    return {
+        "input_ids": torch.tensor([[0, 0, *rows[0]["input_ids"]], rows[1]["input_ids"]]),
+        "labels": torch.tensor([[-100, -100, *rows[0]["labels"]], rows[1]["labels"]]),
+        "attention_mask": torch.tensor([[0, 0, 1, 1, 1], [1] * 5]),
+    }
+
+
 def test_a_batch_shows_its_padding(tokenizer):
     """Two rows of 3 and 5 tokens, padded: 8 of 10 positions in use; packed: all."""
     from types import SimpleNamespace
@@ -104,8 +115,9 @@ def test_a_batch_shows_its_padding(tokenizer):
     rows = [
         {"input_ids": list(range(20, 20 + n)), "labels": [-100, *range(21, 20 + n)]} for n in (3, 5)
     ]
-    for is_packed, in_use in ((False, 0.8), (True, 1.0)):
-        collator = DataCollatorForLanguageModeling(pad_token_id=2, padding_free=is_packed)
+    on_the_right = DataCollatorForLanguageModeling(pad_token_id=2)
+    packed = DataCollatorForLanguageModeling(pad_token_id=2, padding_free=True)
+    for collator, in_use in ((on_the_right, 0.8), (on_the_left, 0.8), (packed, 1.0)):
         view = chat.show_batch(
             SimpleNamespace(
                 train_dataset=rows,
@@ -120,4 +132,4 @@ def test_a_batch_shows_its_padding(tokenizer):
         assert [v.n_learned for v in view.sequences] == [2, 4]
         assert view.efficiency == pytest.approx(in_use)
         assert f"{in_use:.0%} of the positions in use" in repr(view)
-        assert ("2 of padding" in view._repr_html_()) is not is_packed
+        assert ("2 of padding" in view._repr_html_()) is (in_use < 1)

@@ -1,1 +1,1 @@
-"""The course as static pages: `build` reads and writes; `pages`, `cards`, `api` make the text."""
+"""The course as static pages: `build` reads and writes; the others make the text of the pages."""

@@ -14,7 +14,8 @@ import nbformat
 
 from helpers import flashcards
 from tools import links
-from tools.site import api, cards, pages
+from tools.site import decks as deck_pages
+from tools.site import pages, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 TROUBLESHOOTING = "99_troubleshooting"
@@ -56,9 +57,9 @@ def gather(source: Path, *, decks: Path = flashcards.FOLDER) -> None:
     glossary = (ROOT / "site" / "glossary.md").read_text("utf-8").replace("](../", "](")
     (source / "glossary.md").write_text(pages.glossary_page(glossary), "utf-8")
     listed = _write_decks(source / "flashcards", decks=decks, titles=titles)
-    reference = api.write(source / api.FOLDER, code=code)
+    modules = reference.write(source / reference.FOLDER, code=code)
     home = _rewritten((ROOT / "README.md").read_text("utf-8"), page="README.md")
-    (source / "index.md").write_text(home + _contents(titles, extra, listed, reference), "utf-8")
+    (source / "index.md").write_text(home + _contents(titles, extra, listed, modules), "utf-8")
 
 
 def _rewritten(text: str, *, page: str) -> str:
@@ -82,19 +83,19 @@ def _write_decks(target: Path, *, decks: Path, titles: dict[str, str]) -> list[s
             raise ValueError(f"{path.name} is named after no notebook: {', '.join(titles)}")
         deck = flashcards.read(path)
         listed[path.stem] = (titles[path.stem], len(deck.cards))
-        page = cards.deck_page(
+        page = deck_pages.deck_page(
             deck, title=titles[path.stem], chapter=f"../notebooks/{path.stem}.ipynb"
         )
         target.mkdir(exist_ok=True)
         (target / path.name).write_text(page, "utf-8")
     if not listed:
         return []
-    (target / "index.md").write_text(cards.decks_page(listed), "utf-8")
+    (target / "index.md").write_text(deck_pages.decks_page(listed), "utf-8")
     return ["flashcards/index"]
 
 
 def _contents(
-    titles: dict[str, str], extra: list[str], decks: list[str], reference: list[str]
+    titles: dict[str, str], extra: list[str], decks: list[str], modules: list[str]
 ) -> str:
     """Return the tables of contents, which Sphinx shows at the side of every page."""
     chapters = [f"notebooks/{s}" for s in titles if s[0].isdigit() and s != TROUBLESHOOTING]
@@ -106,7 +107,7 @@ def _contents(
         "Chapters": chapters,
         "Appendices": appendices,
         "To look things up": rest,
-        "Reference": reference,
+        "Reference": modules,
     }
     trees = [
         "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```", ""])

@@ -12,7 +12,7 @@ from sphinx.domains.python import PyObject, PyXRefRole
 from sphinx.util.docutils import SphinxRole
 from sphinx.util.inspect import stringify_signature
 
-from tools.site.api import FOLDER, PACKAGES, links_to
+from tools.site.reference import FOLDER, PACKAGES, links_to
 
 FIELD = re.compile(r"^(Returns|Yields|Source):", re.MULTILINE)
 TAUGHT_IN = re.compile(r"^Taught in: (.+)$", re.MULTILINE)
