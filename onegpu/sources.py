@@ -4,8 +4,6 @@ The small model, SmolLM2-135M-Instruct (Apache-2.0), comes from the Python packa
 that everything here runs where no model hub can be reached. The package holds it as a GGUF file in
 4 bits; transformers cannot save a model loaded from such a file, so its weights are copied once
 into a folder in the usual format, in bfloat16.
-
-Taught in: notebooks/00_tldr.ipynb
 """
 
 import hashlib

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu import serving
+from onegpu import progress, serving
 from onegpu.generation import evaluating, stop_ids
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def record(
         with serving.serve(side) as server:
             return record(server, prompts, max_new_tokens=max_new_tokens)
     if isinstance(side, serving.Server) or str(side).startswith(("http://", "https://")):
-        answers = [_ask_server(side, prompt, max_new_tokens) for prompt in prompts]
+        asking = progress.bar(prompts, what="asking the server", unit="prompt")
+        answers = [_ask_server(side, prompt, max_new_tokens) for prompt in asking]
         return Recording(tuple(answers), prompts=asked)
     raise ValueError(
         f"{side!r} is no side: give (model, tokenizer), a .gguf file, a server, or its address"
@@ -132,7 +133,8 @@ def _ask_model(
         tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
         for prompt in prompts
     ]
-    for start in range(0, len(texts), batch_size):
+    starts = range(0, len(texts), batch_size)
+    for start in progress.bar(starts, what="asking the model", unit="batch"):
         batch = texts[start : start + batch_size]
         encoding = tokenizer(
             batch, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onegpu import progress
 from onegpu.chat import IGNORED, encode, is_conversation, trained_columns
 from onegpu.preflight import conversations
 from onegpu.preflight.findings import Findings, Tally
@@ -66,7 +67,8 @@ def check_data(
 
 def _scanned(source: Any, name: str) -> Iterator[tuple[str, Row]]:
     if isinstance(source, str | Path):
-        for row in scan(source):
+        what = f"checking {Path(source).name}"
+        for row in progress.bar(scan(source), what=what, unit="row"):
             yield f"{Path(source).name}, {row.place}", row
         return
     for number, value in enumerate(source):

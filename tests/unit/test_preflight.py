@@ -541,6 +541,8 @@ def codes(rows, tokenizer, **settings):
 
 def test_nothing_is_found_in_healthy_data(tokenizer):
     assert codes(PAIRS, tokenizer, evaluation=OTHERS) == []
+    beside = [{**pair, "messages": [5]} for pair in PAIRS]  # a column that is not trained on
+    assert codes(beside, tokenizer) == []
     sharegpt = [
         {"conversations": [{"from": "human", "value": f"{i}?"}, {"from": "gpt", "value": f"{i}."}]}
         for i in range(30)
