@@ -4,11 +4,14 @@ Each is a module with `HELP`, `EXAMPLE`, `add_arguments` and `run`.
 """
 
 import argparse
+import importlib.metadata
+import os
 import sys
 from collections.abc import Callable
 
 from onegpu.command_line import doctor, fetch, inspect, parity, plan, preflight
 from onegpu.doctor import Check
+from onegpu.downloads import PROJECT
 
 __all__ = ["COMMANDS", "parser", "run"]
 
@@ -37,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    found.add_argument("--version", action="version", version=_version())
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
         command = commands.add_parser(
@@ -50,24 +54,43 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def _version() -> str:
+    try:
+        return f"onegpu {importlib.metadata.version(PROJECT)}"
+    except importlib.metadata.PackageNotFoundError:
+        return "onegpu, from a folder that is not installed"
+
+
 def run(
     arguments: list[str] | None = None, *, examine: Callable[[], list[Check]] | None = None
 ) -> int:
-    """Run one command. What it cannot do, it says in a line on stderr.
+    """Run one command. What it cannot do, it says in a line on stderr, never with a traceback.
 
     Args:
         arguments: As typed; without them, those of this process.
         examine: What `doctor` shows the rows of, in place of `onegpu.doctor.examine`.
 
     Returns:
-        See `CODES`.
+        See `CODES`. As shells have it, 130 after Ctrl-C, and 141 where nobody reads the output on.
     """
     options = parser().parse_args(arguments)
     options.examine = examine
     try:
-        return COMMANDS[options.command].run(options)
+        code = COMMANDS[options.command].run(options)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # or Python complains at its end
+        return 141
     except ImportError as error:
         print(f"{error}: `onegpu doctor` says what installs it", file=sys.stderr)
     except (OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
+    except Exception as error:  # of a library, about a file or a server that is not what it seems
+        last = str(error).strip().splitlines()[-1:] or ["no reason given"]
+        print(f"{options.command} ended in a {type(error).__name__}: {last[0]}", file=sys.stderr)
     return 2

@@ -20,8 +20,9 @@ models known without a network, with or without -Instruct:
 The exit code is 1 if it does not fit.
 """
 CHOSEN = {
-    "quantization": "of the base model (none)",
-    "precision": "of all other weights (bf16, or fp16 where the card computes no bf16)",
+    "quantization": "how the base model is quantized (not at all)",
+    "precision": "number type of weights that are neither quantized nor trained (bf16, or fp16 "
+    "where the card computes no bf16); trained ones are fp32",
     "optimizer": "as in optim= (%(default)s)",
     "attention": "as in attn_implementation= (%(default)s)",
 }
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", help="a known name, a folder with a config.json, or a hub name"
     )
     parser.add_argument(
-        "--gpu", required=True, help=f"{', '.join(memory.CARDS)}, or any card by its GiB"
+        "--gpu",
+        required=True,
+        help=f"{', '.join(memory.CARDS)}, or the GiB of any card, such as 24",
     )
     parser.add_argument("--seq", type=at_least_one, default=1024, help="tokens a row (%(default)s)")
     parser.add_argument("--batch", type=at_least_one, default=1, help="rows a step (%(default)s)")
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lora-rank",
         type=at_least_one,
         metavar="RANK",
-        help="of the adapter; full fine-tuning without it",
+        help="rank of the adapter; without it, all weights are trained",
     )
     parser.add_argument("--targets", help="layers of the adapter, by commas (all-linear)")
     for name, meaning in CHOSEN.items():
@@ -50,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", choices=memory.CHOICES[name], default=default, help=meaning
         )
     parser.add_argument("--no-checkpointing", action="store_true", help="keep all activations")
-    parser.add_argument("--sweep", action="store_true", help="add a table of batches and lengths")
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="add a table of 1 to 8 rows by 512 to 2,048 tokens: a minute or two",
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -77,6 +84,11 @@ def run(options: argparse.Namespace) -> int:
 def _lora(options: argparse.Namespace) -> dict[str, object] | None:
     """Return the adapter's settings; none for full fine-tuning."""
     if options.lora_rank is None:
+        if options.quantization:
+            raise ValueError(
+                "--quantization needs an adapter, since quantized weights cannot be trained: give "
+                "--lora-rank too"
+            )
         if options.targets:
             raise ValueError("--targets names layers of an adapter: give --lora-rank too")
         return None

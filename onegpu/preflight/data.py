@@ -44,7 +44,7 @@ def check_data(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A file of another kind.
+        ValueError: A file of another kind, or one without rows.
 
     Taught in: notebooks/04_formatting.ipynb
     """
@@ -60,6 +60,9 @@ def check_data(
             check_row = _RowCheck(tokenizer, tally, sequences, max_length, assistant_only)
             for place, row in _scanned(source, name):
                 check_row(place, row)
+            if tally.n_rows == 0:
+                named = source if isinstance(source, str | Path) else name
+                raise ValueError(f"{named} holds no rows, so there is nothing to check")
             sequences.finish()
             found = found.joined(tally.findings())
     return found

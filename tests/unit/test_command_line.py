@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from onegpu import __main__, command_line, gguf, llama_build, llama_cpp, memory, parity, sources
 from onegpu.command_line.parity import prompt_of, prompts_of
+from tools import links
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = {"role": "user", "content": "2 + 2?"}
@@ -141,6 +142,44 @@ def test_what_cannot_be_typed_ends_with_2(typed, said, capsys):
         __main__.main(typed.split())
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [{"hidden_size": "big"}, {"hidden_size": 0}, {"hidden_act": "nope"}],
+    ids=["text", "zero", "unknown name"],
+)
+def test_an_odd_configuration_ends_with_2_and_no_traceback(figures, tmp_path, capsys):
+    """Each of these left a traceback and code 1, which says that the model does not fit."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **figures}), "utf-8")
+    assert __main__.main(["plan", str(tmp_path), "--gpu", "t4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("plan ended in a ")
+
+
+def test_ctrl_c_says_nothing(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line.COMMANDS["doctor"], "run", interrupted)
+    assert __main__.main(["doctor"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    """`onegpu doctor | head -1` ended in "Broken pipe"."""
+    doctor = [sys.executable, "-m", "onegpu", "doctor"]
+    process = subprocess.Popen(doctor, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"onegpu {links.version()}\n"
 
 
 def test_a_missing_package_is_named(monkeypatch, capsys):

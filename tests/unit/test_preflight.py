@@ -754,3 +754,14 @@ def test_every_kind_has_a_section_that_explains_it():
         for line in cell.source.splitlines()
     }
     assert set(preflight.KINDS) - headings == set()
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.jsonl", ""), ("a.json", "[]"), ("a.csv", "text\n")])
+def test_no_rows_are_no_clean_bill(tokenizer, tmp_path, name, text):
+    """An empty file passed: "nothing found", with code 0."""
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=f"{name} holds no rows"):
+        preflight.check_data(path, tokenizer)
+    with pytest.raises(ValueError, match="evaluation holds no rows"):
+        preflight.check_data([{"text": "Hello!<|im_end|>"}], tokenizer, evaluation=iter(()))
