@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lab site labtest notebooks flashcards bench measure doctor data images links wheel update clean
+.PHONY: help run test test-fast test-profiles lab site labtest notebooks flashcards bench measure gpu doctor data images links wheel update clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -30,6 +30,9 @@ test: .venv/.site .venv/.browser ## set up and run every check
 test-fast: .venv/.site ## run the checks that take no longer than five minutes together
 	@$(BIN)/python -m tools.check --fast
 
+test-profiles: $(STAMP) ## run the chapters as the GPU profiles on this CPU, with the small model
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q --numprocesses 2 tests/profiles
+
 lab: $(STAMP) ## open the course in JupyterLab
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_tldr.ipynb
 
@@ -50,6 +53,10 @@ bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 
 measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON
 	@$(BIN)/python benchmarks/memory.py > helpers/data/records/memory_new.json && echo "wrote helpers/data/records/memory_new.json"
+
+gpu: $(STAMP) ## measure a card for half an hour, and write the figures into the pages
+	-$(BIN)/python benchmarks/gpu.py --out helpers/data/records
+	$(BIN)/python -m tools.gpu_tables
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it
 	-@$(BIN)/python -m helpers doctor

@@ -26,17 +26,24 @@ def header() -> dict[str, Any]:
     """Return what the figures of a record depend on.
 
     Returns:
-        The processor and its number of cores, the versions of Python and of packages, the commit,
-        and the command line.
+        The processor and its number of cores, the versions of Python and of packages (None for
+        one that is not installed), the commit, and the command line.
     """
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        **{name: _version(name) for name in PACKAGES},
         "commit": _commit(),
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

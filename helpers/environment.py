@@ -70,7 +70,7 @@ PROFILES = {
         "pod",
         "CUDA 8.0 and up, 20 GiB and up",
         "cuda",
-        "Qwen/Qwen2.5-7B-Instruct",
+        "Qwen/Qwen3-4B-Instruct-2507",
         "bfloat16",
         "sdpa",
     ),
@@ -83,10 +83,15 @@ def profile(name: str | None = None, *, base_model: str | None = None) -> Profil
     The `cpu` profile computes in bfloat16 where the processor multiplies in it, else in float32;
     the `pod` profile takes FlashAttention where it is installed.
 
+    Two environment variables choose without a change to a notebook: `FINETUNING_PROFILE`, and
+    `FINETUNING_BASE_MODEL` for the base model. What a notebook asks for by name is not theirs to
+    change: many sections take the small model of the `cpu` profile on every machine.
+
     Args:
-        name: `"cpu"`, `"t4"` or `"pod"`. Without it the environment variable
-            `FINETUNING_PROFILE` decides, and without that the machine does.
-        base_model: A hub name or a local folder, in place of the profile's base model.
+        name: `"cpu"`, `"t4"` or `"pod"`. Without it `FINETUNING_PROFILE` decides, and without that
+            the machine does.
+        base_model: A hub name or a local folder, in place of the profile's base model. Without it
+            and without `name`, `FINETUNING_BASE_MODEL` decides.
 
     Returns:
         The profile.
@@ -117,7 +122,8 @@ def profile(name: str | None = None, *, base_model: str | None = None) -> Profil
         chosen = dataclasses.replace(chosen, precision="float32")
     if chosen.name == "pod" and importlib.util.find_spec("flash_attn"):
         chosen = dataclasses.replace(chosen, attention="flash_attention_2")
-    return dataclasses.replace(chosen, base_model=base_model or chosen.base_model)
+    of_environment = None if name else os.environ.get("FINETUNING_BASE_MODEL")
+    return dataclasses.replace(chosen, base_model=base_model or of_environment or chosen.base_model)
 
 
 def _detect() -> str:

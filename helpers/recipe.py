@@ -62,7 +62,7 @@ def sft_settings(profile: Profile) -> dict[str, Any]:
         "warmup_steps": 5,
         "max_length": 128,
         "activation_checkpointing": False,
-        "use_cpu": profile.name == "cpu",
+        "use_cpu": profile.device == "cpu",
         "bf16": profile.name == "pod",
         "fp16": profile.name == "t4",
         "seed": 42,

@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown check {unknown[0]!r}: choose from {', '.join(checks)}")
     checks = {name: checks[name] for name in options.names or checks}
     environment = {**os.environ, "FINETUNING_PROFILE": "cpu", "PYTHONUNBUFFERED": "1"}
+    environment.pop("FINETUNING_BASE_MODEL", None)
     summary, n_failed, n_skipped = [], 0, 0
     for name, command in checks.items():
         print(f"\n== {name}", flush=True)

@@ -1,5 +1,6 @@
 """Profiles on machines that are not there."""
 
+import dataclasses
 import os
 import platform
 import subprocess
@@ -10,11 +11,12 @@ import pytest
 import torch
 
 from helpers import environment
-from helpers.environment import GIB
+from helpers.environment import GIB, PROFILES
 
 
 def machine(monkeypatch, *, cuda, major=0, gib=0):
-    monkeypatch.delenv("FINETUNING_PROFILE", raising=False)
+    for variable in ("FINETUNING_PROFILE", "FINETUNING_BASE_MODEL"):
+        monkeypatch.delenv(variable, raising=False)
     card = SimpleNamespace(major=major, minor=0, total_memory=gib * GIB, name="card")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
@@ -46,6 +48,15 @@ def test_variable_and_argument_override(monkeypatch):
     assert environment.profile().name == "t4"
     assert environment.profile("cpu").name == "cpu"
     assert environment.profile("cpu", base_model="a/b").base_model == "a/b"
+
+
+def test_a_chapter_with_the_readers_own_model(monkeypatch):
+    """`FINETUNING_BASE_MODEL` is for the machine's profile; a profile asked for by name stays."""
+    machine(monkeypatch, cuda=True, major=9, gib=80)
+    monkeypatch.setenv("FINETUNING_BASE_MODEL", "me/mine")
+    assert environment.profile() == dataclasses.replace(PROFILES["pod"], base_model="me/mine")
+    assert environment.profile("cpu").base_model == PROFILES["cpu"].base_model
+    assert environment.profile(base_model="a/b").base_model == "a/b"
 
 
 @pytest.mark.parametrize("has_bfloat16", [True, False])

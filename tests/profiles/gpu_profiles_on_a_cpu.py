@@ -1,0 +1,29 @@
+"""A startup file of IPython: `t4` and `pod` run on this CPU, so that their settings are executed.
+
+Number types, settings, names and paths are those of the profile. Only this is not: the device; the
+learning rate and the batch, which are those of the small model that trains here; and, on `t4`, the
+autocast to FP16 with its scaling of the loss, which accelerate refuses on a CPU.
+"""
+
+import dataclasses
+
+from helpers import environment, recipe
+
+OF_THE_SMALL_MODEL = ("learning_rate", "per_device_train_batch_size")
+
+
+def move_profiles_to_the_cpu() -> None:
+    """Change what `environment.profile` and `recipe.sft_settings` return in this process."""
+    of_cpu = recipe.sft_settings(environment.PROFILES["cpu"])
+    of_profile = recipe.sft_settings
+
+    def settings(profile: environment.Profile) -> dict:
+        small = {name: of_cpu[name] for name in OF_THE_SMALL_MODEL}
+        return {**of_profile(profile), **small, "fp16": False}
+
+    recipe.sft_settings = settings  # before another module takes the name
+    for name, profile in environment.PROFILES.items():
+        environment.PROFILES[name] = dataclasses.replace(profile, device="cpu")
+
+
+move_profiles_to_the_cpu()
