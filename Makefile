@@ -40,10 +40,10 @@ site: .venv/.site ## build the course as pages that need no network, in _build/h
 	@$(BIN)/python -m tools.site.build
 
 labtest: .venv/.browser ## run Chapter 0 in JupyterLab in a browser, five minutes
-	FINETUNING_PROFILE=cpu $(BIN)/python -m pytest -q tests/lab
+	FINETUNING_PROFILE=cpu CUDA_VISIBLE_DEVICES= $(BIN)/python -m pytest -q tests/lab
 
 notebooks: $(STAMP) ## execute all notebooks in place, as the cpu profile
-	FINETUNING_PROFILE=cpu $(BIN)/python -m tools.notebook notebooks/*.ipynb
+	FINETUNING_PROFILE=cpu CUDA_VISIBLE_DEVICES= $(BIN)/python -m tools.notebook notebooks/*.ipynb
 
 flashcards: $(STAMP) ## write the flashcards of all chapters for Anki, runs/flashcards.apkg
 	@$(BIN)/python -m tools.write_flashcards

@@ -23,6 +23,7 @@ from typing import Any
 from gpu_parts import PARTS, WITH_THE_SMALL_MODEL, Job
 from measuring import header
 
+from helpers import environment
 from onegpu import sources
 from onegpu.machine import GIB
 
@@ -105,8 +106,10 @@ def _supervise(part: str, command: list[str], *, path: Path, seconds: float) -> 
 
 def _run_part(options: argparse.Namespace) -> None:
     """Measure, in this process, the rows of a part that are not in its record yet."""
+    environment.quiet()
     path = _path(options, options.run)
     part = importlib.import_module(f"gpu_parts.{options.run}")
+    gc.freeze()  # what was imported stays, and need not be searched for garbage after each row
     record = {"environment": _environment(options), "rows": []}
     if path.exists():
         record["rows"] = _rows_of_this_card(path, record["environment"])
@@ -128,6 +131,8 @@ def _run_part(options: argparse.Namespace) -> None:
             record["rows"][-1] = {"setting": setting} | _measured(part, job, setting)
             _write(path, record)
             print(options.run, json.dumps(record["rows"][-1])[:300], flush=True)
+            if "AcceleratorError" in record["rows"][-1].get("error", ""):
+                sys.exit("this process can use the card no more: the next row gets a new one")
 
 
 def _small_model(options: argparse.Namespace) -> Path | None:

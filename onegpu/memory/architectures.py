@@ -1,6 +1,7 @@
 """Configurations of models by name, so that planning needs no network."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ def configuration(model: Any) -> Any:
     """Return the configuration of a model.
 
     Args:
-        model: A name of `ARCHITECTURES`, with or without its owner and `-Instruct`; a folder or
-            a `config.json`; a name on the hub, where there is a network; or a configuration,
-            which is returned as it is.
+        model: A name of `ARCHITECTURES`, with or without its owner and `-Instruct` (and the date
+            after it); a folder or a `config.json`; a name on the hub, where there is a network; or
+            a configuration, which is returned as it is.
 
     Returns:
         A configuration of transformers.
@@ -34,9 +35,8 @@ def configuration(model: Any) -> Any:
     if isinstance(model, PreTrainedConfig):
         return model
     name = str(model)
-    short_name = name.rpartition("/")[2].lower().removesuffix("-instruct")
     for known, figures in ARCHITECTURES.items():
-        if short_name == known.rpartition("/")[2].lower():
+        if _short(name) == _short(known):
             return AutoConfig.for_model(**figures)
     path = Path(name)
     try:
@@ -47,3 +47,8 @@ def configuration(model: Any) -> Any:
             f"unknown model {name!r}: give one of {names}, a folder with a config.json, or a name "
             f"on the hub where there is a network ({str(error).splitlines()[0][:100]})"
         ) from error
+
+
+def _short(name: str) -> str:
+    """Return a model's name without its owner, and without what says how it was trained."""
+    return re.sub(r"-instruct(-\d+)?$", "", name.rpartition("/")[2].lower())

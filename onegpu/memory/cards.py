@@ -61,11 +61,12 @@ CARDS = {
 }
 
 
-def card(name: str | float) -> Card:
+def card(name: str | float | Card) -> Card:
     """Return a card by its name, or any card by its memory.
 
     Args:
-        name: A key of `CARDS`, or a number of GiB; it is then taken for a card of capability 8.0.
+        name: A key of `CARDS`; a number of GiB, which is then taken for a card of capability 8.0;
+            or a card, which is returned as it is.
 
     Returns:
         The card.
@@ -77,6 +78,8 @@ def card(name: str | float) -> Card:
         >>> card("T4").memory_gib, card(24).memory_gib
         (14.56, 24.0)
     """
+    if isinstance(name, Card):
+        return name
     key = str(name).lower().replace(" ", "").replace("_", "-")
     if key in CARDS:
         return CARDS[key]

@@ -16,7 +16,8 @@ def kernels_of_cuda(attention: str) -> Iterator[None]:
 
     Args:
         attention: `eager`, which is left as it is, `efficient` for the memory-efficient kernel
-            of SDPA (a T4), or `flash` for its FlashAttention (capability 8.0 and up).
+            of SDPA (a T4), or `flash` for its FlashAttention (capability 8.0 and up), which has no
+            float32 and leaves that to the other one.
 
     Yields:
         Nothing.
@@ -35,6 +36,8 @@ def kernels_of_cuda(attention: str) -> Iterator[None]:
         return kernel(q, k, v, attn_mask, needed, dropout_p, is_causal, scale=scale)[0]
 
     def flash(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **_):
+        if q.dtype is torch.float32:
+            return efficient(q, k, v, attn_mask, dropout_p, is_causal, scale)
         kernel = aten._scaled_dot_product_flash_attention
         return kernel(q, k, v, dropout_p, is_causal, False, scale=scale)[0]
 

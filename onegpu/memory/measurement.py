@@ -3,11 +3,13 @@
 import bisect
 import contextlib
 import dataclasses
+import gc
 import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from onegpu.machine import MIB
 from onegpu.memory.replay import Phase
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Measurement", "measure"]
 
 MARK = "phase: "  # before a phase's name, in what the profiler records
+TABLES = MIB  # bytes; what libraries keep on the GPU is less, bitsandbytes' code books for one
 
 
 @dataclasses.dataclass
@@ -76,8 +79,9 @@ class Measurement:
 def measure(device: str = "cuda") -> Iterator[Measurement]:
     """Measure the memory of what runs inside, phase by phase.
 
-    Begin it before the model is loaded. On a CUDA GPU the figures are those of torch's allocator;
-    on a CPU, which keeps none, every allocation is recorded by torch's profiler and added up.
+    Begin it before the model is loaded. On a CUDA GPU the figures are those of torch's allocator,
+    which is emptied first; on a CPU, which keeps none, every allocation is recorded by torch's
+    profiler and added up.
 
     Args:
         device: `"cuda"` or `"cpu"`.
@@ -112,7 +116,8 @@ def measure(device: str = "cuda") -> Iterator[Measurement]:
         return
     if not torch.cuda.is_available():
         raise ValueError("torch sees no CUDA GPU: choose device='cpu', or memory.plan() for a card")
-    if torch.cuda.memory_allocated():
+    _empty_gpu()
+    if torch.cuda.memory_allocated() > TABLES:
         raise ValueError(
             f"{torch.cuda.memory_allocated():,} bytes are on the GPU already: measure in a fresh "
             "process, from before the model is loaded"
@@ -120,6 +125,16 @@ def measure(device: str = "cuda") -> Iterator[Measurement]:
     yield measured
     free, total = torch.cuda.mem_get_info()
     measured.process_bytes = total - free  # of all processes: the card must be ours alone
+
+
+def _empty_gpu() -> None:
+    """Give back what nobody uses: the workspaces of cuBLAS, dead objects, torch's cached blocks."""
+    import torch
+
+    torch._C._cuda_clearCublasWorkspaces()  # torch keeps one for each thread, and counts them
+    if torch.cuda.memory_allocated() > TABLES:
+        gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _read(recording: "torch.profiler.profile", measured: Measurement) -> None:

@@ -189,7 +189,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(model: Any, *, gpu: str | float, **fields: Any) -> Plan:
+def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
     """Return the peak memory of a training step, from tracing the model's own code.
 
     The model is built without weights and run on `meta` tensors, forward and backward and through
@@ -199,7 +199,7 @@ def plan(model: Any, *, gpu: str | float, **fields: Any) -> Plan:
         model: A name of `ARCHITECTURES`, with or without its owner and `-Instruct`; a folder or a
             `config.json`; a name on the hub, where there is a network; or a configuration of
             transformers.
-        gpu: A key of `CARDS`, or any card by its GiB.
+        gpu: A key of `CARDS`, any card by its GiB, or a `Card`.
         **fields: Those of `TrainingStep`: `seq` and `batch`, and where its defaults are not yours
             `lora`, `quantization`, `optimizer`, `checkpointing`, `attention` and `precision`.
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from helpers import gpu_records, records
+from tools import gpu_tables
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 PARTS = ("memory", "attention", "speed", "quantization", "determinism", "notebooks")
 FAKE = """
@@ -100,3 +103,73 @@ def test_an_unknown_part(tmp_path):
     result = run(BENCHMARKS, tmp_path, "--parts", "memory,sped")
     assert result.returncode == 2
     assert "unknown 'sped': choose of memory,attention" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory):
+    """The folder of a rehearsal of every part, and what it printed."""
+    out = tmp_path_factory.mktemp("rehearsal")
+    return out, run(BENCHMARKS, out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_been_rehearsed_before_a_card_is_rented(rehearsal, part):
+    """A typo would cost minutes on the card. What a CPU cannot do says so, and is not an error."""
+    out, result = rehearsal
+    record = read(out, part)
+    assert record["rows"]
+    assert not [row for row in record["rows"] if "error" in row], result.stdout[-3000:]
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert record["environment"]["gpu"] == "none: a rehearsal on a CPU"
+    assert {"processor", "torch", "trl", "commit", "command"} <= set(record["environment"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_part_writes_is_what_the_tables_read(rehearsal, part, monkeypatch):
+    """Every row that was measured is in the table, with its figures."""
+    out, _ = rehearsal
+    monkeypatch.setattr(records, "FOLDER", out)
+    table = getattr(gpu_records, part)()
+    rows = [row["setting"] for row in read(out, part)["rows"]]
+    if part == "attention":  # a row a kernel, a column a length
+        rows = {(row["filled"], row["kernel"]) for row in rows}
+    assert len(table.rows) == len([row for row in rows if "rate" not in row])
+    assert "a rehearsal on a CPU" in table.caption
+    lines = repr(table).splitlines()
+    assert {line.count("|") for line in lines[:-2]} == {len(table.columns) + 1}
+
+
+def test_without_a_record_a_table_is_a_line_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    for part in PARTS:
+        assert repr(getattr(gpu_records, part)()) == gpu_records.NOT_MEASURED
+
+
+def test_a_row_that_failed_has_its_name_and_no_figure(tmp_path, monkeypatch):
+    settings = [{"variant": name} for name in ("too large", "broken", "not there")]
+    reasons = [{"out_of_memory": "..."}, {"error": "..."}, {"refused": "..."}]
+    found = {"gpu": "T4", "torch": "2", "transformers": "5", "trl": "1"}
+    rows = [{"setting": s, **r} for s, r in zip(settings, reasons, strict=True)]
+    record = {"environment": found, "rows": rows}
+    (tmp_path / "gpu_speed.json").write_text(json.dumps(record), "utf-8")
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    assert gpu_records.speed().rows == (
+        ("too large", "out of memory", "", ""),
+        ("broken", "failed", "", ""),
+        ("not there", "refused", "", ""),
+    )
+
+
+def test_the_tables_in_the_pages_are_those_of_the_records(tmp_path):
+    """Run `python -m tools.gpu_tables` if this fails."""
+    for name in gpu_tables.PAGES:
+        shutil.copy(BENCHMARKS.parent / name, tmp_path)
+    assert gpu_tables.write(tmp_path) == []
+    page = tmp_path / "README.md"
+    text = page.read_text("utf-8")
+    assert gpu_records.NOT_MEASURED in text or "Measured by `make gpu`" in text
+    page.write_text(text.replace("<!-- end of gpu", "a line by hand\n<!-- end of gpu"), "utf-8")
+    assert gpu_tables.write(tmp_path) == ["README.md"]
+    assert page.read_text("utf-8") == text

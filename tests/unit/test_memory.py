@@ -1,6 +1,7 @@
 """The memory planner: its allocator by hand, its tracer by hand, its plans against a real T4."""
 
 import dataclasses
+import functools
 import json
 import statistics
 from concurrent.futures import ProcessPoolExecutor
@@ -211,6 +212,13 @@ def test_the_precision_is_the_cards_unless_given(small, gpu, given, chosen):
     assert step.on(memory.CARDS[gpu], small).precision == chosen
 
 
+def test_a_plan_for_a_card_that_is_on_no_list(small):
+    """A T4 was planned by its GiB, as a card of capability 8.0: in bf16, which it only emulates."""
+    found = memory.plan(small, gpu=memory.Card("my card", 14.56, 7.5), seq=8, batch=1)
+    assert (found.card.name, found.step.precision) == ("my card", "fp16")
+    assert found.phases == memory.plan(small, gpu="t4", seq=8, batch=1).phases
+
+
 def test_a_model_by_name_by_folder_and_by_its_file_is_one(tmp_path):
     """The figures of the embedded list, as `config.json` has them."""
     by_name = configuration("HuggingFaceTB/SmolLM2-135M-Instruct")
@@ -224,6 +232,24 @@ def test_a_model_by_name_by_folder_and_by_its_file_is_one(tmp_path):
     for path in (tmp_path, tmp_path / "config.json"):
         found = configuration(path).to_dict()
         assert figures == {name: found[name] for name in figures}
+
+
+def test_float32_takes_the_kernel_that_has_it(small):
+    """FlashAttention was planned for it, whose keys and values are not repeated for each query."""
+    grouped = type(small).from_dict(small.to_dict() | {"num_key_value_heads": 2})
+    peaks = []
+    for capability in (7.5, 9.0):
+        card = memory.Card("any", 80.0, capability)
+        settings = {"precision": "fp32", "checkpointing": False, "seq": 256, "batch": 4}
+        plan = memory.plan(grouped, gpu=card, **settings)
+        peaks.append(plan.allocated_bytes - 2 * card.workspace_bytes)
+    assert peaks[0] == peaks[1]
+
+
+@pytest.mark.parametrize("name", ["Qwen3-4B", "Qwen/Qwen3-4B-Instruct-2507", "qwen3-4b-instruct"])
+def test_a_date_in_a_name_changes_no_size(name):
+    found = configuration(name)
+    assert (found.model_type, found.hidden_size, found.head_dim) == ("qwen3", 2560, 128)
 
 
 def test_optimizers_keep_what_their_kernels_keep(small):
@@ -330,6 +356,7 @@ def test_measuring_on_a_gpu_reads_the_peaks_of_each_phase(monkeypatch):
     monkeypatch.setattr(cuda, "max_memory_allocated", lambda: current[0])
     monkeypatch.setattr(cuda, "max_memory_reserved", lambda: current[1])
     monkeypatch.setattr(cuda, "mem_get_info", lambda: (60, 100))
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None, raising=False)
     with memory.measure() as measured:
         for name in ("forward", "backward", "forward"):
             with measured.phase(name):
@@ -339,9 +366,23 @@ def test_measuring_on_a_gpu_reads_the_peaks_of_each_phase(monkeypatch):
         ("backward", 7, 12),
     ]
     assert measured.process_bytes == 40
-    monkeypatch.setattr(cuda, "memory_allocated", lambda: 1234)
-    with pytest.raises(ValueError, match="1,234 bytes are on the GPU already"), memory.measure():
+
+
+def test_measuring_on_a_gpu_clears_what_nobody_uses_and_refuses_what_somebody_does(monkeypatch):
+    """A second measurement in a process failed: cuBLAS's workspaces count as allocated."""
+    workspace, model, table = 8_519_680, 5_000_000, 1024
+    allocated = {"workspace": workspace, "table": table}
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "memory_allocated", lambda: sum(allocated.values()))
+    monkeypatch.setattr(cuda, "mem_get_info", lambda: (60, 100))
+    clear = functools.partial(allocated.pop, "workspace", None)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", clear, raising=False)
+    with memory.measure():
         pass
+    allocated["model"] = model
+    with pytest.raises(ValueError, match="5,001,024 bytes are on the GPU already"):
+        memory.measure().__enter__()
 
 
 def test_measuring_needs_a_device_that_is_there():
