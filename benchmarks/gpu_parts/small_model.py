@@ -98,10 +98,8 @@ def _tokenizer() -> Any:
     )
     tokenizer.train_from_iterator([texts.story()], trainer)
     start, end = SPECIAL_TOKENS
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=start,
-        eos_token=end,
-        pad_token=end,
-        chat_template=TEMPLATE,
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=start, eos_token=end, pad_token=end
     )
+    fast.chat_template = TEMPLATE
+    return fast

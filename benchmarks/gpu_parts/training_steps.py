@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
 from gpu_parts.fine_tune import SPECIAL, row_set, word_tokenizer
 from gpu_parts.random_weights import random_model
@@ -129,8 +130,6 @@ def _autocast(row: Row, device: str) -> torch.autocast:
 
 
 def _load(row: Row, config: Any, *, device: str) -> Any:
-    from peft import prepare_model_for_kbit_training
-
     model = random_model(
         config,
         device=device,
@@ -145,8 +144,6 @@ def _load(row: Row, config: Any, *, device: str) -> Any:
 
 def _adapt(model: Any, row: Row, *, device: str) -> Any:
     """Make a model ready to be trained, as the trainers do by themselves."""
-    from peft import LoraConfig, get_peft_model
-
     if row.way == "liger":
         _use_ligers_loss(model)
     if row.lora is not None:
@@ -187,7 +184,6 @@ def _optimizer(name: str, model: Any) -> torch.optim.Optimizer:
 
 
 def _trainer(row: Row, model: Any, *, device: str, scratch: Path) -> Any:
-    from peft import LoraConfig
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
     n_rows = N_STEPS * row.batch

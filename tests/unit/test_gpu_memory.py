@@ -1,7 +1,6 @@
 """The memory part of the script for a card: its rows, its models, its loop, its record."""
 
 import json
-import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -15,8 +14,6 @@ from onegpu import memory
 from onegpu.memory.architectures import configuration
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.append(str(BENCHMARKS))  # a script's folder: it is no package
-
 from gpu_parts import Job, training_steps  # noqa: E402
 from gpu_parts import memory as part  # noqa: E402
 from gpu_parts.random_weights import random_model  # noqa: E402

@@ -4,14 +4,10 @@ import dataclasses
 import importlib
 import itertools
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
 from gpu_parts import Job, determinism, notebooks, quantization, small_model
 
 

@@ -1,14 +1,9 @@
 """What the speed and attention parts compute on any machine: floors, rows, documents kept apart."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
 from gpu_parts import Job, attention, attention_kernels, fine_tune, floor, speed, varlen
 
 LENGTHS = [5, 3, 8]
