@@ -56,6 +56,7 @@ measure: $(STAMP) ## measure training steps on this machine beside their plans; 
 
 gpu: $(STAMP) ## measure a card for half an hour, and write the figures into the pages
 	-$(BIN)/python benchmarks/gpu.py --out helpers/data/records
+	$(BIN)/python benchmarks/gpu.py --out helpers/data/records --plan
 	$(BIN)/python -m tools.gpu_tables
 
 doctor: $(STAMP) ## show what this machine can do and what is missing on it

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.run:
         _run_part(options)
         return 0
+    if options.plan:
+        return _add_plans(_path(options, "memory"))
     end = time.monotonic() + 60 * options.minutes
     codes = []
     for index, part in enumerate(options.parts):
@@ -68,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--unsloth", type=Path, help="folder into which Unsloth was installed")
     parser.add_argument("--commit", help="of this script, where git is missing")
+    parser.add_argument(
+        "--plan", action="store_true", help="write the plans into the memory record; needs no card"
+    )
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)  # one part, this process
     return parser
@@ -102,6 +107,21 @@ def _supervise(part: str, command: list[str], *, path: Path, seconds: float) -> 
     n_failed = sum("error" in row for row in rows)
     print(f"{part}: {len(rows)} rows, {n_failed} of them failed, in {path}", flush=True)
     return 1 if n_failed or code != 0 else 0
+
+
+def _add_plans(path: Path) -> int:
+    """Put the plan of each row into the record of the memory part, a few seconds a row."""
+    from gpu_parts import memory
+
+    if not path.exists():
+        print(f"no plan to make: {path} is not there yet")
+        return 1
+    record = _read(path)
+    for row in record["rows"]:
+        row |= memory.planned(row["setting"], record["environment"])
+        print(json.dumps(row)[:300], flush=True)
+    _write(path, record)
+    return 0
 
 
 def _run_part(options: argparse.Namespace) -> None:

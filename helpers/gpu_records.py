@@ -256,10 +256,11 @@ def notebooks() -> GpuTable:
 
 
 def memory() -> GpuTable:
-    """Return the peak memory of training steps on a card.
+    """Return the peak memory of training steps on a card, and what was planned for them.
 
     Returns:
-        A row for each step.
+        A row for each step: the GiB that tensors took, and those planned; what torch held for them,
+        and the whole process.
 
     Taught in: notebooks/05_training.ipynb
     """
@@ -267,11 +268,15 @@ def memory() -> GpuTable:
     def peak(figure: str) -> Figure:
         return lambda row: _gib(max(phase[figure] for phase in row["phases"].values()))
 
+    def planned(row: Mapping[str, Any]) -> str:
+        return _gib(max(row["planned_bytes"].values())) if "planned_bytes" in row else "-"
+
     return _table(
         "memory",
         {
             "step": _step_name,
             "allocated GiB": peak("allocated_bytes"),
+            "planned": planned,
             "reserved GiB": peak("reserved_bytes"),
             "process GiB": lambda row: _gib(row["process_bytes"]),
         },

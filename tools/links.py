@@ -35,7 +35,9 @@ if "google.colab" in sys.modules:
         course = max(wheels, key=os.path.getmtime) + "[course]"
     else:
         {otherwise}
-    %pip install --quiet "{{course}}"
+    # Colab's gradio wants this hub, and its torchao is so old that peft refuses every adapter.
+    %pip install --quiet "{{course}}" "huggingface_hub<2"
+    %pip uninstall --quiet --yes torchao
     import pyarrow
 
     if pyarrow.__version__ != importlib.metadata.version("pyarrow"):

@@ -17,7 +17,7 @@ from onegpu import memory
 from onegpu.machine import GIB
 from onegpu.memory.architectures import configuration
 
-__all__ = ["measure", "plan_of", "rows"]
+__all__ = ["measure", "plan_of", "planned", "rows"]
 
 LORA: dict[str, Any] = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 SMALL = Row(model="SmolLM2-1.7B", batch=4, seq=512, precision="bf16", lora=LORA)
@@ -202,6 +202,23 @@ def _kernels(row: Row, model: Any, *, device: str) -> list[str]:
     with kernels, torch.autocast(device, dtype=torch.bfloat16, enabled=row.autocast):
         model(input_ids=ids)
     return sorted(kernels.names) or ["math"]
+
+
+def planned(setting: dict[str, Any], environment: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record shows beside a measured row.
+
+    Args:
+        setting: See `plan_of`.
+        environment: See `plan_of`.
+
+    Returns:
+        `planned_bytes`, the peak of each phase, and `planned_to_fit`; or `not_planned`, the reason.
+    """
+    plan = plan_of(setting, environment)
+    if isinstance(plan, str):
+        return {"not_planned": plan}
+    phases = {phase.name: phase.allocated_bytes for phase in plan.phases}
+    return {"planned_bytes": phases, "planned_to_fit": plan.fits}
 
 
 def plan_of(setting: dict[str, Any], environment: dict[str, Any]) -> memory.Plan | str:

@@ -1,5 +1,6 @@
 """The script that measures a card: its rehearsal on a CPU, and how it survives what goes wrong."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from gpu_parts.training_steps import Row
 
 from helpers import gpu_records, records
+from onegpu import memory
 from tools import gpu_tables
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -139,6 +142,32 @@ def test_what_a_part_writes_is_what_the_tables_read(rehearsal, part, monkeypatch
     assert "a rehearsal on a CPU" in table.caption
     lines = repr(table).splitlines()
     assert {line.count("|") for line in lines[:-2]} == {len(table.columns) + 1}
+
+
+def test_the_plans_stand_beside_what_was_measured(tmp_path, monkeypatch):
+    """They take seconds each, so they are made when the card has been given back."""
+    lora = {"r": 8, "target_modules": "all-linear"}
+    step = Row(model="SmolLM2-135M", batch=1, seq=32, precision="bf16", lora=lora)
+    rows = [dataclasses.asdict(row) for row in (step, dataclasses.replace(step, way="sft"))]
+    phases = {"train": dict.fromkeys(("allocated_bytes", "reserved_bytes"), 2**30)}
+    figures = {"phases": phases, "process_bytes": 2**31}
+    found = {"gpu": "A100", "gpu_bytes": 80 * 2**30, "capability": "8.0"}
+    found |= dict.fromkeys(("torch", "transformers", "trl"), "1")
+    record = {"environment": found, "rows": [{"setting": row, **figures} for row in rows]}
+    (tmp_path / "gpu_memory.json").write_text(json.dumps(record), "utf-8")
+    assert run(BENCHMARKS, tmp_path, "--plan").returncode == 0
+    planned, not_planned = read(tmp_path, "memory")["rows"]
+    plan = memory.plan("SmolLM2-135M", gpu="a100-80", **step.step)
+    assert max(planned["planned_bytes"].values()) == plan.allocated_bytes
+    assert planned["planned_to_fit"] is True
+    assert not_planned["not_planned"].startswith("sft has a loss of its own")
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    cells = [row[1:] for row in gpu_records.memory().rows]
+    assert cells == [
+        ("1.0", f"{plan.allocated_bytes / 2**30:.1f}", "1.0", "2.0"),
+        ("1.0", "-", "1.0", "2.0"),
+    ]
+    assert run(BENCHMARKS, tmp_path / "empty", "--plan").returncode == 1
 
 
 def test_without_a_record_a_table_is_a_line_that_says_so(tmp_path, monkeypatch):

@@ -135,8 +135,9 @@ def test_only_generated_cells_change(course):
 
 def test_a_published_course_is_installed_from_its_release(course, install):
     links.rewrite(course, "someone/fork")
-    (line,) = install()
-    (course,) = shlex.split(line.removeprefix("pip install --quiet "))
+    line, _ = install()
+    course, hub = shlex.split(line.removeprefix("pip install --quiet "))
+    assert hub == "huggingface_hub<2"
     requirement = Requirement(course)
     assert requirement.url == f"git+https://github.com/someone/fork@v{links.version()}"
     assert requirement.extras == {"course"}
@@ -147,20 +148,28 @@ def test_without_an_address_or_a_wheel_the_cell_says_what_to_do(install):
         install()
 
 
+def commands(wheel):
+    """Beside the wheel, what Colab's own packages need: peft refuses to work beside its torchao."""
+    return [
+        f'pip install --quiet "{wheel}[course]" "huggingface_hub<2"',
+        "pip uninstall --quiet --yes torchao",
+    ]
+
+
 def test_a_wheel_beside_the_notebook_wins(course, install):
     links.rewrite(course, "someone/fork")
     make_wheel(DRIVE, "0.3.0", modified=300)
     make_wheel(Path(), "0.10.0", modified=200)
     make_wheel(Path(), "0.9.0", modified=100)
     Path("flash_attn-2.8.3-py3-none-any.whl").touch()
-    assert install() == [f'pip install --quiet "{WHEEL.format("0.10.0")}[course]"']
+    assert install() == commands(WHEEL.format("0.10.0"))
 
 
 def test_a_wheel_in_drive_comes_before_the_address(course, install):
     links.rewrite(course, "someone/fork")
     make_wheel(DRIVE, "0.9.0", modified=100)
     newest = make_wheel(DRIVE, "0.10.0", modified=200)
-    assert install() == [f'pip install --quiet "{newest}[course]"']
+    assert install() == commands(newest)
 
 
 def test_an_upgraded_pyarrow_asks_for_a_restart(install, monkeypatch):
