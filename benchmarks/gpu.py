@@ -41,7 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         0, or 1 where a row failed or was not reached.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if reason := _wrong(options):
+        parser.error(reason)
     options.out.mkdir(parents=True, exist_ok=True)
     if options.run:
         _run_part(options)
@@ -76,6 +79,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes, on the CPU")
     parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)  # one part, this process
     return parser
+
+
+def _wrong(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with the options, before a minute of a card is spent."""
+    import torch
+
+    if options.minutes <= 0:
+        return f"--minutes is {options.minutes:g}: give more than 0"
+    if options.out.exists() and not options.out.is_dir():
+        return f"--out is {options.out}, a file: give a folder"
+    for name in ("model", "unsloth"):
+        folder = getattr(options, name)
+        if folder and not folder.is_dir():
+            return f"--{name} is {folder}, which is no folder"
+    if not (options.rehearse or options.plan or torch.cuda.is_available()):
+        return "torch sees no CUDA GPU: run this where there is one, or rehearse it with --rehearse"
+    return None
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -225,7 +245,10 @@ def _driver() -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text("utf-8"))
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise SystemExit(f"{path} is no JSON ({error}): move it away, and run this again") from None
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gpu
 import pytest
+import torch
 from gpu_parts.training_steps import Row
 
 from helpers import gpu_records, records
@@ -102,10 +104,31 @@ def test_figures_of_two_cards_do_not_mix(with_a_fake_part, tmp_path):
     assert read(out, "memory") == other
 
 
-def test_an_unknown_part(tmp_path):
-    result = run(BENCHMARKS, tmp_path, "--parts", "memory,sped")
-    assert result.returncode == 2
-    assert "unknown 'sped': choose of memory,attention" in result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "memory,sped"], "unknown 'sped': choose of memory,attention"),
+        (["--minutes", "-1"], "--minutes is -1: give more than 0"),
+        (["--out", __file__], "a file: give a folder"),
+        (["--model", "not/there"], "--model is not/there, which is no folder"),
+        (["--commit", "abc"], "torch sees no CUDA GPU: run this where there is one"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_runs(
+    tmp_path, capsys, monkeypatch, arguments, message
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main(["--out", str(tmp_path), *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_a_record_that_is_no_json_is_kept(tmp_path):
+    path = tmp_path / "gpu_memory.json"
+    path.write_text("{", "utf-8")
+    with pytest.raises(SystemExit, match="is no JSON .*: move it away, and run this again"):
+        gpu.main(["--out", str(tmp_path), "--plan"])
+    assert path.read_text("utf-8") == "{"
 
 
 @pytest.fixture(scope="module")
