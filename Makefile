@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast test-profiles lab site labtest notebooks flashcards bench measure gpu doctor data images links wheel update clean
+.PHONY: help run test test-fast test-profiles lab site labtest notebooks flashcards bench measure gpu gpu-tables doctor data images links wheel update clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -54,8 +54,10 @@ bench: $(STAMP) ## time Chapter 0 against the plain way; JSON
 measure: $(STAMP) ## measure training steps on this machine beside their plans; JSON
 	@$(BIN)/python benchmarks/memory.py > helpers/data/records/memory_new.json && echo "wrote helpers/data/records/memory_new.json"
 
-gpu: $(STAMP) ## measure a card for half an hour, and write the figures into the pages
-	-$(BIN)/python benchmarks/gpu.py --out helpers/data/records
+gpu: $(STAMP) ## measure your card, half an hour; then `make gpu-tables`
+	$(BIN)/python benchmarks/gpu.py --out helpers/data/records
+
+gpu-tables: $(STAMP) ## put what `make gpu` measured, and its plans, into README and Appendix A
 	$(BIN)/python benchmarks/gpu.py --out helpers/data/records --plan
 	$(BIN)/python -m tools.gpu_tables
 

@@ -1,4 +1,4 @@
-"""Measure on one GPU what the course says of GPUs. Writes a JSON file for each part.
+"""Measure on one GPU what the course says about GPUs. Writes a JSON file for each part.
 
 Run it on a card that nobody else uses. A part runs in a process of its own and writes every figure
 as soon as it has it; what fails is noted with its message, and the next one runs. A second run adds
@@ -27,6 +27,7 @@ from helpers import environment
 from onegpu import sources
 from onegpu.machine import GIB
 
+RECORDS = Path(__file__).resolve().parents[1] / "helpers" / "data" / "records"
 T4_GIB = 14.42  # of the 14.56 GiB that torch sees of a T4, CUDA itself takes 0.14
 UNFINISHED = "not finished: its process died here, or its time was over"
 
@@ -51,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.plan:
         return _add_plans(_path(options, "memory"))
+    for part in options.parts:
+        if (path := _path(options, part)).exists():
+            _read(path)  # one that is no JSON is told now, and not when its part begins
     end = time.monotonic() + 60 * options.minutes
     codes = []
     for index, part in enumerate(options.parts):
@@ -62,17 +66,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", type=_parts, default=PARTS, help="separated by commas")
-    parser.add_argument("--minutes", type=float, default=30, help="after which it stops")
+    parts = f"of {', '.join(PARTS)}, separated by commas; all without it"
+    parser.add_argument("--parts", type=_parts, default=PARTS, help=parts)
+    parser.add_argument(
+        "--minutes", type=float, default=30, help="for all parts together, 30 without it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument(
-        "--memory-gib", type=float, default=T4_GIB, help="of the small card that some rows imitate"
+        "--memory-gib",
+        type=float,
+        default=T4_GIB,
+        help="memory of the small card to imitate, a T4's 14.42 without it",
     )
     parser.add_argument(
         "--model", type=Path, help="folder of SmolLM2-135M-Instruct; fetched without it"
     )
     parser.add_argument("--unsloth", type=Path, help="folder into which Unsloth was installed")
-    parser.add_argument("--commit", help="of this script, where git is missing")
+    parser.add_argument("--commit", help="commit to record where git is missing")
     parser.add_argument(
         "--plan", action="store_true", help="write the plans into the memory record; needs no card"
     )
@@ -85,14 +95,18 @@ def _wrong(options: argparse.Namespace) -> str | None:
     """Return what is wrong with the options, before a minute of a card is spent."""
     import torch
 
-    if options.minutes <= 0:
-        return f"--minutes is {options.minutes:g}: give more than 0"
+    for name in ("minutes", "memory_gib"):
+        if not getattr(options, name) > 0:
+            option = f"--{name.replace('_', '-')}"
+            return f"{option} is {getattr(options, name):g}: give more than 0"
+    if options.rehearse and options.out.resolve() == RECORDS:
+        return f"--out is {options.out}, where the figures of cards are: rehearse in another folder"
     if options.out.exists() and not options.out.is_dir():
         return f"--out is {options.out}, a file: give a folder"
     for name in ("model", "unsloth"):
         folder = getattr(options, name)
         if folder and not folder.is_dir():
-            return f"--{name} is {folder}, which is no folder"
+            return f"--{name} is {folder}, which isn't a folder"
     if not (options.rehearse or options.plan or torch.cuda.is_available()):
         return "torch sees no CUDA GPU: run this where there is one, or rehearse it with --rehearse"
     return None
@@ -101,7 +115,7 @@ def _wrong(options: argparse.Namespace) -> str | None:
 def _parts(text: str) -> tuple[str, ...]:
     parts = tuple(text.split(","))
     if unknown := [part for part in parts if part not in PARTS]:
-        raise argparse.ArgumentTypeError(f"unknown {unknown[0]!r}: choose of {','.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"unknown {unknown[0]!r}: choose from {','.join(PARTS)}")
     return parts
 
 
@@ -209,7 +223,7 @@ def _limit_memory(gib: float | None) -> None:
 
     if torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory
-        fraction = 1.0 if gib is None else gib * GIB / total
+        fraction = 1.0 if gib is None else min(1.0, gib * GIB / total)
         torch.cuda.set_per_process_memory_fraction(fraction)
 
 

@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 NOT_MEASURED = "Not measured on a GPU yet. On a machine that has one, `make gpu` does it."
+NOT_FINISHED = "not finished"  # how `benchmarks/gpu.py` marks a row that its time cut off
 WITHOUT_FIGURES = {"out_of_memory": "out of memory", "refused": "refused", "error": "failed"}
 Figure = Callable[[Mapping[str, Any]], Any]  # from a row of a record to what a cell shows
 
@@ -64,10 +65,8 @@ class GpuTable:
 
 
 def _record(part: str) -> dict[str, Any] | None:
-    try:
-        return records.read(f"gpu_{part}")
-    except ValueError:
-        return None
+    there = (records.FOLDER / f"gpu_{part}.json").exists()
+    return records.read(f"gpu_{part}") if there else None
 
 
 def _caption(record: dict[str, Any]) -> str:
@@ -99,6 +98,8 @@ def _cells(row: Mapping[str, Any], figures: list[Figure]) -> tuple[str, ...]:
 
 def _without_figures(row: Mapping[str, Any]) -> str | None:
     """Return why a row has no figures, if it has none."""
+    if row.get("error", "").startswith(NOT_FINISHED):
+        return NOT_FINISHED
     return next((shown for key, shown in WITHOUT_FIGURES.items() if key in row), None)
 
 
@@ -153,7 +154,7 @@ def speed() -> GpuTable:
         {
             "way": lambda row: row["setting"]["variant"],
             "tokens/s": tokens,
-            "over the floor": lambda row: (
+            "times the minimum": lambda row: (
                 f"{statistics.median(row['seconds']) / row['floor_seconds']:.1f}"
             ),
             "peak GiB": lambda row: _gib(row["allocated_bytes"]),
@@ -241,7 +242,7 @@ def notebooks() -> GpuTable:
     Returns:
         A row for each notebook and profile.
     """
-    return _table(
+    table = _table(
         "notebooks",
         {
             "notebook": lambda row: row["setting"]["notebook"],
@@ -253,6 +254,10 @@ def notebooks() -> GpuTable:
             "failed cells": lambda row: f"{len(row['failed'])} of {row['cells']}",
         },
     )
+    if not table.rows:
+        return table
+    about = "Every profile with SmolLM2-135M; `t4` is the same card, held to a T4's memory."
+    return dataclasses.replace(table, caption=f"{table.caption} {about}")
 
 
 def memory() -> GpuTable:

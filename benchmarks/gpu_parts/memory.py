@@ -248,4 +248,7 @@ def plan_of(setting: dict[str, Any], environment: dict[str, Any]) -> memory.Plan
     for reason, applies in reasons.items():
         if applies:
             return reason
-    return memory.plan(row.model, gpu=card, **row.step)
+    try:
+        return memory.plan(row.model, gpu=card, **row.step)
+    except ValueError as error:  # such as bfloat16 on a card that only emulates it
+        return str(error)

@@ -91,7 +91,7 @@ def _fraction(job: Job) -> float | None:
 
     if job.device == "cpu":
         return None
-    return job.memory_gib * GIB / torch.cuda.get_device_properties(0).total_memory
+    return min(1.0, job.memory_gib * GIB / torch.cuda.get_device_properties(0).total_memory)
 
 
 def _environment(job: Job, *, profile: str, fraction: float | None) -> dict[str, str]:

@@ -107,10 +107,12 @@ def test_figures_of_two_cards_do_not_mix(with_a_fake_part, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "memory,sped"], "unknown 'sped': choose of memory,attention"),
+        (["--parts", "memory,sped"], "unknown 'sped': choose from memory,attention"),
         (["--minutes", "-1"], "--minutes is -1: give more than 0"),
+        (["--memory-gib", "nan"], "--memory-gib is nan: give more than 0"),
+        (["--rehearse", "--out", str(records.FOLDER)], "rehearse in another folder"),
         (["--out", __file__], "a file: give a folder"),
-        (["--model", "not/there"], "--model is not/there, which is no folder"),
+        (["--model", "not/there"], "--model is not/there, which isn't a folder"),
         (["--commit", "abc"], "torch sees no CUDA GPU: run this where there is one"),
     ],
 )
@@ -200,8 +202,9 @@ def test_without_a_record_a_table_is_a_line_that_says_so(tmp_path, monkeypatch):
 
 
 def test_a_row_that_failed_has_its_name_and_no_figure(tmp_path, monkeypatch):
-    settings = [{"variant": name} for name in ("too large", "broken", "not there")]
+    settings = [{"variant": name} for name in ("too large", "broken", "not there", "late")]
     reasons = [{"out_of_memory": "..."}, {"error": "..."}, {"refused": "..."}]
+    reasons.append({"error": gpu.UNFINISHED})
     found = {"gpu": "T4", "torch": "2", "transformers": "5", "trl": "1"}
     rows = [{"setting": s, **r} for s, r in zip(settings, reasons, strict=True)]
     record = {"environment": found, "rows": rows}
@@ -211,6 +214,7 @@ def test_a_row_that_failed_has_its_name_and_no_figure(tmp_path, monkeypatch):
         ("too large", "out of memory", "", ""),
         ("broken", "failed", "", ""),
         ("not there", "refused", "", ""),
+        ("late", "not finished", "", ""),
     )
 
 
