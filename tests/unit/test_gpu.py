@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def measure(job, *, what):
 
 def run(folder, out, *arguments, log=None):
     command = [sys.executable, folder / "gpu.py", "--rehearse", "--out", out, *arguments]
-    environment = {"PYTHONPATH": str(BENCHMARKS.parent), "MEASURED": str(log)}
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent), "MEASURED": str(log)}
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
