@@ -37,7 +37,7 @@ if "google.colab" in sys.modules:
         {otherwise}
     # Colab's gradio wants this hub, and its torchao is so old that peft refuses every adapter.
     %pip install --quiet "{{course}}" "huggingface_hub<2"
-    %pip uninstall --quiet --yes torchao
+    %pip uninstall -qq --yes torchao
     import pyarrow
 
     if pyarrow.__version__ != importlib.metadata.version("pyarrow"):

@@ -108,7 +108,7 @@ def measure(device: str = "cuda") -> Iterator[Measurement]:
     measured = Measurement(device)
     if device == "cpu":
         recording = torch.profiler.profile(
-            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True, acc_events=True
         )
         with _without_native_messages(), recording:
             yield measured

@@ -152,7 +152,7 @@ def commands(wheel):
     """Beside the wheel, what Colab's own packages need: peft refuses to work beside its torchao."""
     return [
         f'pip install --quiet "{wheel}[course]" "huggingface_hub<2"',
-        "pip uninstall --quiet --yes torchao",
+        "pip uninstall -qq --yes torchao",
     ]
 
 

@@ -20,7 +20,6 @@ COLAB = {
     "matplotlib": "3.10.0",
     "numpy": "2.1.3",
     "pandas": "2.2.3",
-    "peft": "0.20.0",
     "torch": "2.11.0+cu128",
 }
 
