@@ -81,4 +81,4 @@ update: $(STAMP) ## try the newest versions beside .venv, run every check, repor
 	@$(BIN)/python -m tools.update
 
 clean: ## delete .venv, runs and the built site (the fetched model stays)
-	rm -rf .venv .venv-update runs _build
+	rm -rf .venv .venv-update .venv-colab runs _build

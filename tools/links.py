@@ -35,7 +35,7 @@ if "google.colab" in sys.modules:
         course = max(wheels, key=os.path.getmtime) + "[course]"
     else:
         {otherwise}
-    # Colab's gradio wants this hub, and its torchao is so old that peft refuses every adapter.
+    # Colab's gradio wants this hub, and its torchao is too old for PEFT's adapters in 16 bits.
     %pip install --quiet "{{course}}" "huggingface_hub<2"
     %pip uninstall -qq --yes torchao
     import pyarrow

@@ -149,7 +149,7 @@ def test_without_an_address_or_a_wheel_the_cell_says_what_to_do(install):
 
 
 def commands(wheel):
-    """Beside the wheel, what Colab's own packages need: peft refuses to work beside its torchao."""
+    """Beside the wheel, what Colab's own packages need: its torchao is too old for PEFT."""
     return [
         f'pip install --quiet "{wheel}[course]" "huggingface_hub<2"',
         "pip uninstall -qq --yes torchao",
