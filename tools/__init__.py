@@ -3,6 +3,7 @@
 - `check`: every check, the work of `make test`; `prose` and `browser` serve it.
 - `notebook`: executes notebooks; `first_run`: Chapter 0 at the terminal.
 - `site`: the course as pages.
-- `links`, `versions`, `gpu_tables`, `write_data`, `write_flashcards`, `write_images`: files that are generated.
-- `update`: newer versions of what the course needs; `rehearse_colab` and `colab`: Colab's versions.
+- `links`, `versions`, `gpu_tables`, `write_data`, `write_flashcards`, `write_images`: files that
+  are generated.
+- `update`: newer versions of what the course needs; `rehearse_colab`, with `colab`: Colab's.
 """
