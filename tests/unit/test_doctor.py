@@ -158,14 +158,15 @@ def lacking(monkeypatch, tmp_path):
 
 def test_what_is_missing_and_its_fix(lacking, capsys):
     rows = {row.name: row for row in doctor.examine()}
-    assert rows["peft"] == doctor.Check("peft", "missing", False, 'pip install "peft>=0.20"')
+    fix = f'pip install "peft>={doctor.minimums(doctor.declared(ROOT))["peft"]}"'
+    assert rows["peft"] == doctor.Check("peft", "missing", False, fix)
     assert rows["torch"].ok and not rows["torch"].fix
     assert "trl" not in rows, "only the course needs it"
     assert __main__.main(["doctor"]) == 1
     shown = capsys.readouterr().out.splitlines()
     (at,) = [i for i, line in enumerate(shown) if line.startswith("PROBLEM")]
     assert shown[at].split() == ["PROBLEM", "peft", "missing"]
-    assert shown[at + 1].split(maxsplit=1) == ["fix:", 'pip install "peft>=0.20"']
+    assert shown[at + 1].split(maxsplit=1) == ["fix:", fix]
 
 
 def test_what_only_some_commands_need_is_no_problem(lacking):
