@@ -1,20 +1,21 @@
-"""Train the Yoda adapter with other ranks, alphas, learning rates and targets; prints JSON.
+"""Train the Yoda adapter with other ranks, alphas, learning rates and targets, three seeds each.
 
 Everything else is as in Chapter 0, but for half an epoch. Each variant changes one thing. It is
-scored by the loss on the validation split and by exact matches on 40 held-out sentences.
+scored by the loss on the validation split and by exact matches on 40 held-out sentences. A second
+run adds the rows that are missing.
 
-usage: python benchmarks/lora_ablation.py [--steps N] > helpers/data/records/lora_ablation_cpu.json
+usage: python benchmarks/lora_ablation.py [--steps N] [--out FILE]
 """
 
 import argparse
-import contextlib
-import json
-import sys
+import functools
+from pathlib import Path
 from typing import Any
 
-from measuring import header
+import yoda_runs
+from measuring import ROOT, fill
 
-N_HELD_OUT, N_VALIDATION = 40, 60
+RECORD = ROOT / "helpers" / "data" / "records" / "lora_ablation_cpu.json"
 ATTENTION, MLP = ["q_proj", "k_proj", "v_proj", "o_proj"], ["gate_proj", "up_proj", "down_proj"]
 VARIANTS: dict[str, dict[str, Any]] = {  # what is changed against Chapter 0
     "chapter": {},
@@ -31,70 +32,40 @@ VARIANTS: dict[str, dict[str, Any]] = {  # what is changed against Chapter 0
 }
 
 
-def run(changes: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Train and score one variant."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import set_seed
-    from trl import SFTConfig, SFTTrainer
+def run(variant: str, *, seed: int, steps: int) -> dict[str, Any]:
+    """Train and score one variant with one seed."""
+    from helpers import environment, models, recipe
 
-    from helpers import environment, models, recipe, yoda
-    from onegpu import evaluation, generation, losses, training
-
-    profile = environment.profile("cpu")
-    set_seed(42)
-    data = {
-        name: split.map(yoda.to_prompt_completion, remove_columns=split.column_names)
-        for name, split in yoda.load().items()
-    }
-    settings = recipe.sft_settings(profile) | {"max_steps": steps}
-    lora = recipe.lora_settings()
+    changes, lora, rate = VARIANTS[variant], recipe.lora_settings(), {}
     for name, value in changes.items():
-        (settings if name in settings else lora)[name] = value
-    model = get_peft_model(models.load_base_model(profile), LoraConfig(**lora))
-    trainer = SFTTrainer(
-        model=model,
-        args=SFTConfig(output_dir=environment.runs_folder() / "checkpoints", **settings),
-        train_dataset=data["train"],
-        eval_dataset=data["validation"].select(range(N_VALIDATION)),
-        processing_class=models.load_tokenizer(profile),
-    )
-    training.patch_trainer(trainer)
-    with contextlib.redirect_stdout(sys.stderr):
-        trainer.train()
-    model.eval()
-    found = []
-    with torch.inference_mode():
-        for batch in trainer.get_eval_dataloader():
-            found += [losses.learned_tokens_loss(trainer, model, batch).item()]
-    test = yoda.load()["test"].select(range(N_HELD_OUT))
-    prompts = [yoda.prompt(sentence) for sentence in test["sentence"]]
-    answers = generation.ask_all(model, trainer.processing_class, prompts=prompts)
+        (lora if name in lora else rate)[name] = value
+    base = models.load_base_model(environment.profile("cpu"))
+    trainer = yoda_runs.fine_tuned(base, lora=lora, seed=seed, steps=steps, **rate)
     return {
-        "trainable": model.get_nb_trainable_parameters()[0],
-        "validation_loss": round(sum(found) / len(found), 4),
-        "exact_matches": sum(evaluation.exact_matches(answers, list(test["translation"]))),
+        "variant": variant,
+        "changes": changes,
+        "seed": seed,
+        "trainable": trainer.model.get_nb_trainable_parameters()[0],
+        **yoda_runs.learned(trainer),
     }
 
 
 def main() -> None:
-    """Run all variants in turn and print what each gave."""
+    """Run what the record lacks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=90, help="optimizer steps (default: 90)")
-    steps = parser.parse_args().steps
+    parser.add_argument("--out", type=Path, default=RECORD, help="the record")
+    options = parser.parse_args()
     from helpers import environment
 
     environment.quiet()
-    outcome: dict[str, Any] = {
-        "environment": header(),
-        "steps": steps,
-        "held_out_sentences": N_HELD_OUT,
-        "variants": {},
+    jobs = {
+        f"{variant}, seed {seed}": functools.partial(run, variant, seed=seed, steps=options.steps)
+        for seed in yoda_runs.SEEDS
+        for variant in VARIANTS
     }
-    for name, changes in VARIANTS.items():
-        outcome["variants"][name] = {"changes": changes, **run(changes, steps)}
-        print(name, outcome["variants"][name], file=sys.stderr, flush=True)
-    print(json.dumps(outcome, indent=1))
+    held_out = {"held_out_sentences": yoda_runs.N_HELD_OUT}
+    fill(options.out, jobs, steps=options.steps, **held_out)
 
 
 if __name__ == "__main__":

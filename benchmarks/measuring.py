@@ -11,11 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["alone", "header", "phase"]
+__all__ = ["alone", "fill", "header", "phase"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "transformers", "tokenizers", "trl", "peft", "bitsandbytes")
@@ -120,3 +120,43 @@ def phase(name: str, report: dict[str, dict[str, float]]) -> Iterator[dict[str, 
     if "tokens" in entry:
         entry["tokens_per_second"] = entry["tokens"] / entry["seconds"]
     report[name] = {key: round(value, 3) for key, value in entry.items()}
+
+
+def fill(
+    path: Path, jobs: Mapping[str, Callable[[], dict[str, Any]]], **described: Any
+) -> dict[str, Any]:
+    """Run the jobs that a record does not hold yet, and write it after each, so nothing is lost.
+
+    Args:
+        path: The record, a JSON file; it may be missing.
+        jobs: What to run, by the name of its row in the record. A row is kept once it is there:
+            delete it to have it measured again.
+        **described: What all rows share, such as the number of steps.
+
+    Returns:
+        The record: `environment`, what was described, and `rows`.
+
+    Raises:
+        ValueError: The record was made with other settings, on another kind of processor, or with
+            other versions. Its rows could not be compared with new ones.
+    """
+    now = header()
+    record = {"environment": now, **described, "rows": {}}
+    if path.exists():
+        record = json.loads(path.read_text("utf-8"))
+        kept = {key: record["environment"][key] for key in ("processor", *PACKAGES)}
+        wanted = {key: now[key] for key in kept}
+        kept |= {key: record.get(key) for key in described}
+        if kept != wanted | described:
+            raise ValueError(
+                f"{path} holds rows of {kept}, and this run would add rows of "
+                f"{wanted | described}: move the file away to start again"
+            )
+    for name, job in jobs.items():
+        if name not in record["rows"]:
+            record["rows"][name] = job()
+            unfinished = path.with_suffix(".part")
+            unfinished.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            unfinished.replace(path)
+            print(name, json.dumps(record["rows"][name])[:300], file=sys.stderr, flush=True)
+    return record
