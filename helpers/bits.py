@@ -32,7 +32,7 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """A value's bits, field by field: coloured in a notebook, aligned text elsewhere.
+    """A value's bits, field by field: colored in a notebook, aligned text elsewhere.
 
     Attributes:
         value: The number asked for.
@@ -54,10 +54,10 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         cell = "padding:2px 8px;text-align:center;color:#111;background:"
-        colours = {"sign": "#f6c7a8", "exponent": "#ffe3a3", "mantissa": "#bfe0f5"}
+        colors = {"sign": "#f6c7a8", "exponent": "#ffe3a3", "mantissa": "#bfe0f5"}
         bits, names, meanings = "", "", ""
         for field in self.fields:
-            style = cell + colours.get(field.name, "#c9e8dc")
+            style = cell + colors.get(field.name, "#c9e8dc")
             spaced = f"{style};font-family:monospace;letter-spacing:2px"
             bits += f'<td style="{spaced}">{field.bits}</td>'
             names += f'<td style="{style}">{field.name}</td>'

@@ -1,4 +1,4 @@
-"""What plots and figures share: their colours, new axes, and the frame around them."""
+"""What plots and figures share: their colors, new axes, and the frame around them."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "EDGE",
     "FILL",
     "GREEN_EDGE",
@@ -20,19 +20,19 @@ __all__ = [
     "without_frame",
 ]
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = {
+# Okabe and Ito's palette, which color-blind readers can tell apart.
+COLORS = {
     "blue": "#0072B2",
     "orange": "#E69F00",
     "green": "#009E73",
     "red": "#D55E00",
     "purple": "#CC79A7",
     "sky": "#56B4E9",
-    "grey": "#999999",
+    "gray": "#999999",
 }
 # Of drawings: text in INK or SOFT, boxes with a fill and an edge.
 INK, SOFT = "#1A1A1A", "#555555"
-FILL, EDGE = "#EAF3FA", COLOURS["blue"]
+FILL, EDGE = "#EAF3FA", COLORS["blue"]
 GREEN_FILL, GREEN_EDGE = "#D9F0E8", "#00664B"
 ORANGE_FILL, ORANGE_EDGE, ORANGE_INK = "#FFE9C7", "#B35900", "#8A4500"
 

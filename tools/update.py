@@ -59,7 +59,7 @@ def changes(old: dict[str, str], new: dict[str, str]) -> list[tuple[str, str, st
 def failures(output: str) -> dict[str, list[str]]:
     """Return what failed, by check, from the output of `tools.check`.
 
-    A check's lines are those in which pytest names a test, or else its last ten, uncoloured.
+    A check's lines are those in which pytest names a test, or else its last ten, uncolored.
     """
     output = re.sub(r"\x1b\[\d+m", "", output)
     names = "|".join(check.CHECKS)

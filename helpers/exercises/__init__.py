@@ -42,8 +42,8 @@ class Verdict:
         return f"Exercise {self.exercise}: {signs[self.status]} {self.message}".rstrip()
 
     def _repr_html_(self) -> str:
-        colour = {"right": "#00664b", "wrong": "#a34700", "open": "#555555"}[self.status]
-        edge = f"border-left:4px solid {colour};padding:2px 10px"
+        color = {"right": "#00664b", "wrong": "#a34700", "open": "#555555"}[self.status]
+        edge = f"border-left:4px solid {color};padding:2px 10px"
         return f'<div style="{edge}">{html.escape(repr(self))}</div>'
 
 

@@ -33,9 +33,9 @@ def bit_fields(formats: Mapping[str, tuple[int, int, int]], *, ax: "Axes | None"
     fields = (("sign", "#F6C7A8", "//"), ("exponent", "#FFE3A3", ""), ("mantissa", "#BFE0F5", ".."))
     for row, widths in enumerate(formats.values()):
         place = 0
-        for width, (_, colour, hatch) in zip(widths, fields, strict=True):
+        for width, (_, color, hatch) in zip(widths, fields, strict=True):
             for bit in range(place, place + width):
-                box = Rectangle((bit, row - 0.38), 1, 0.76, fc=colour, ec="white", hatch=hatch)
+                box = Rectangle((bit, row - 0.38), 1, 0.76, fc=color, ec="white", hatch=hatch)
                 ax.add_patch(box)
             if width:
                 style = {"ha": "center", "va": "center", "color": INK, "weight": "bold"}

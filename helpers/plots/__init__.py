@@ -10,10 +10,10 @@ from helpers.plots.chapter_2 import histogram, normal_levels
 from helpers.plots.chapter_4 import token_grid
 from helpers.plots.chapter_5 import memory_timeline, trade_off
 from helpers.plots.charts import bars, dots, footprint, lines
-from helpers.style import COLOURS
+from helpers.style import COLORS
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "bars",
     "before_after",
     "dots",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.style import COLOURS, new_axes, without_frame
+from helpers.style import COLORS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,11 +29,11 @@ def number_lines(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = N
     if not values or not all(len(row) for row in values.values()):
         raise ValueError("give at least one row, and at least one value in each")
     ax = new_axes(ax, size=(8, 0.8 + 0.45 * len(values)))
-    colours = list(COLOURS.values())
+    colors = list(COLORS.values())
     for row, marks in enumerate(values.values()):
-        colour = colours[row % len(colours)]
+        color = colors[row % len(colors)]
         ax.axhline(row, color="#CCCCCC", linewidth=0.8, zorder=0)
-        ax.vlines(list(marks), row - 0.32, row + 0.32, color=colour, linewidth=1.3)
+        ax.vlines(list(marks), row - 0.32, row + 0.32, color=color, linewidth=1.3)
     ax.set_yticks(range(len(values)), list(values))
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.style import COLOURS, new_axes, without_frame
+from helpers.style import COLORS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ def loss_curve(
     if not len(steps) or len(steps) != len(losses):
         raise ValueError(f"{len(steps)} steps for {len(losses)} losses: give as many, at least one")
     ax = new_axes(ax, size=(7, 3))
-    ax.plot(steps, losses, marker="o", color=COLOURS["blue"])
+    ax.plot(steps, losses, marker="o", color=COLORS["blue"])
     ax.set(xlabel="optimizer step", ylabel="loss (nats a token)", ylim=(0, None))
     ax.set_xlim(0, None)
     return without_frame(ax)
@@ -61,8 +61,8 @@ def before_after(
     ax = new_axes(ax, size=(7, 3))
     width = 0.38
     for shift, name, values, style in (
-        (-width / 2, "before", before, {"color": COLOURS["grey"], "hatch": "//"}),
-        (width / 2, "after", after, {"color": COLOURS["green"]}),
+        (-width / 2, "before", before, {"color": COLORS["gray"], "hatch": "//"}),
+        (width / 2, "after", after, {"color": COLORS["green"]}),
     ):
         places = [i + shift for i in range(len(values))]
         percent = [100 * value for value in values.values()]

@@ -21,7 +21,7 @@ def matrix(
     """Draw a table of numbers as squares, the darker the larger.
 
     Args:
-        values: One sequence a row, each as long as there are columns; NaN is drawn grey.
+        values: One sequence a row, each as long as there are columns; NaN is drawn gray.
         rows: What the rows are called.
         columns: What the columns are called.
         ax: Where to draw; a new figure without it.

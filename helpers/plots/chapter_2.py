@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from helpers.style import COLOURS, INK, new_axes, without_frame
+from helpers.style import COLORS, INK, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,12 +43,12 @@ def histogram(
     if not numbers.size:
         raise ValueError("there are no values to draw: give at least one")
     ax = new_axes(ax, size=(7, 3))
-    ax.hist(numbers, bins=n_bins, density=True, color=COLOURS["sky"], label="values")
+    ax.hist(numbers, bins=n_bins, density=True, color=COLORS["sky"], label="values")
     if normal:
         x = np.linspace(numbers.min(), numbers.max(), 400)
         height = np.exp(-(((x - numbers.mean()) / numbers.std()) ** 2) / 2)
         curve = height / (numbers.std() * np.sqrt(2 * np.pi))
-        ax.plot(x, curve, "--", color=COLOURS["red"], label="normal distribution")
+        ax.plot(x, curve, "--", color=COLORS["red"], label="normal distribution")
     for place in marks:
         ax.axvline(place, color=INK, linewidth=0.9)
     ax.set(ylabel="density", yticks=[])
@@ -85,8 +85,8 @@ def normal_levels(
     for i, (low, high) in enumerate(itertools.pairwise(ends)):
         x = np.linspace(low, high, 50)
         height = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
-        ax.fill_between(x, height, color=COLOURS["sky"], alpha=0.35 + 0.4 * (i % 2), linewidth=0)
-    ax.vlines(list(levels), -0.06, 0, color=COLOURS["red"], linewidth=2)
+        ax.fill_between(x, height, color=COLORS["sky"], alpha=0.35 + 0.4 * (i % 2), linewidth=0)
+    ax.vlines(list(levels), -0.06, 0, color=COLORS["red"], linewidth=2)
     ax.axhline(0, color=INK, linewidth=0.8)
     ax.set(xlabel="standard deviations", ylabel="density", yticks=[])
     return without_frame(ax)

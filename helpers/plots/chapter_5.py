@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.style import COLOURS, new_axes, without_frame
+from helpers.style import COLORS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,16 +37,16 @@ def memory_timeline(
     Taught in: notebooks/05_training.ipynb
     """
     lengths = {len(values) for values in parts.values()}
-    if len(lengths) != 1 or 0 in lengths or len(parts) > len(COLOURS):
+    if len(lengths) != 1 or 0 in lengths or len(parts) > len(COLORS):
         raise ValueError(f"parts of {sorted(lengths)} moments: give one to seven, of one length")
     ax = new_axes(ax, size=(8, 3.6))
     totals = [sum(values) for values in zip(*parts.values(), strict=True)]
     x = _moments(totals)
-    colours = list(COLOURS.values())[: len(parts)]
+    colors = list(COLORS.values())[: len(parts)]
     shown = [[values[i] for i in x] for values in parts.values()]
     # matplotlib leaves out of the legend what begins with an underscore.
     labels = [name if any(values) else f"_{name}" for name, values in parts.items()]
-    ax.stackplot(x, *shown, labels=labels, colors=colours, linewidth=0)
+    ax.stackplot(x, *shown, labels=labels, colors=colors, linewidth=0)
     for start, name in phases:
         ax.axvline(start, color="#bbbbbb", linewidth=0.8, linestyle=":", zorder=0)
         beside = {"xytext": (2, -2), "textcoords": "offset points", "rotation": 90, "va": "top"}
@@ -87,6 +87,6 @@ def trade_off(
     """
     ax = new_axes(ax, size=(3, 3))
     ax.annotate("", after, before, arrowprops={"arrowstyle": "->", "color": "#444444"})
-    ax.plot(*before, marker="o", markersize=8, color=COLOURS["blue"], linestyle="none")
-    ax.plot(*after, marker="s", markersize=8, color=COLOURS["orange"], linestyle="none")
+    ax.plot(*before, marker="o", markersize=8, color=COLORS["blue"], linestyle="none")
+    ax.plot(*after, marker="s", markersize=8, color=COLORS["orange"], linestyle="none")
     return without_frame(ax)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from helpers.style import COLOURS, new_axes, without_frame
+from helpers.style import COLORS, new_axes, without_frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ def lines(
     bands: Mapping[str, Sequence[float]] | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw lines over a common x, told apart by colour and by dashes, each named at its end.
+    """Draw lines over a common x, told apart by color and by dashes, each named at its end.
 
     Args:
         x: The places, in any unit.
@@ -42,16 +42,16 @@ def lines(
     for name, found in [*series.items(), *bands.items()]:
         if len(found) != len(x):
             raise ValueError(f"{name!r} has {len(found)} values for {len(x)} places")
-    if set(bands) - set(series) or len(series) > len(COLOURS):
+    if set(bands) - set(series) or len(series) > len(COLORS):
         raise ValueError(f"bands {list(bands)} for lines {list(series)}: up to seven named lines")
     ax = new_axes(ax, size=(7, 3))
-    for name, colour, dash in zip(series, COLOURS.values(), DASHES, strict=False):
+    for name, color, dash in zip(series, COLORS.values(), DASHES, strict=False):
         y = series[name]
-        ax.plot(x, y, color=colour, linestyle=dash, label=name)
+        ax.plot(x, y, color=color, linestyle=dash, label=name)
         if name in bands:
             low = [a - b for a, b in zip(y, bands[name], strict=True)]
             high = [a + b for a, b in zip(y, bands[name], strict=True)]
-            ax.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+            ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
     ax.legend(frameon=False)
     return without_frame(ax)
 
@@ -82,7 +82,7 @@ def bars(
     if not values or (errors is not None and list(errors) != list(values)):
         raise ValueError(f"values for {list(values)}, errors for {list(errors or values)}")
     ax = new_axes(ax, size=(7, 0.7 + 0.4 * len(values)))
-    style = {"color": COLOURS["sky"], "edgecolor": COLOURS["blue"], "error_kw": {"capsize": 3}}
+    style = {"color": COLORS["sky"], "edgecolor": COLORS["blue"], "error_kw": {"capsize": 3}}
     half_widths = list(errors.values()) if errors else None
     ax.barh(list(values), list(values.values()), xerr=half_widths, **style)
     for row, (name, value) in enumerate(values.items()):
@@ -114,7 +114,7 @@ def dots(values: Mapping[str, Sequence[float]], *, ax: "Axes | None" = None) -> 
         raise ValueError("give at least one column, and at least one value in each")
     ax = new_axes(ax, size=(7, 3))
     for place, column in enumerate(values.values()):
-        ax.plot([place] * len(column), list(column), "o", color=COLOURS["blue"], alpha=0.4)
+        ax.plot([place] * len(column), list(column), "o", color=COLORS["blue"], alpha=0.4)
     ax.set_xticks(range(len(values)), list(values))
     return without_frame(ax)
 
@@ -141,9 +141,9 @@ def footprint(parts: Mapping[str, Mapping[str, int]], *, ax: "Axes | None" = Non
         raise ValueError(f"every model must have the parts {names}, in this order")
     ax = new_axes(ax, size=(7, 0.7 + 0.55 * len(parts)))
     left = [0.0] * len(parts)
-    for name, colour, hatch in zip(names, COLOURS.values(), HATCHES, strict=False):
+    for name, color, hatch in zip(names, COLORS.values(), HATCHES, strict=False):
         sizes = [model[name] / 1e6 for model in parts.values()]
-        style = {"color": colour, "hatch": hatch, "edgecolor": "white"}
+        style = {"color": color, "hatch": hatch, "edgecolor": "white"}
         ax.barh(list(parts), sizes, left=left, label=name, **style)
         left = [start + size for start, size in zip(left, sizes, strict=True)]
     for row, total in enumerate(left):

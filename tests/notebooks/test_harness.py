@@ -91,7 +91,7 @@ def test_the_seconds_of_each_notebook_are_printed(capsys):
             "got an unexpected keyword argument 'a'. Did you mean 'b'?",
         ),
     ],
-    ids=["version", "colour", "suggestion"],
+    ids=["version", "color", "suggestion"],
 )
 def test_what_newer_versions_print_otherwise_passes(healthy, tmp_path, stored, new):
     """Nothing newer ever passed: two cells print torch's version, and three Python's errors."""

@@ -15,7 +15,7 @@ LOOK = """() => ({
   wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 })"""
 
-# Code has thousands of coloured words in a few colours: keep one word of each, to save minutes.
+# Code has thousands of colored words in a few colors: keep one word of each, to save minutes.
 ONE_OF_EACH_COLOUR = """() => {
   const seen = new Set();
   for (const word of document.querySelectorAll(".highlight span[class]")) {

@@ -87,7 +87,7 @@ def test_the_journey_names_every_station_once():
 def test_lines_draws_lines_and_bands():
     ax = plots.lines([1, 2], {"a": [3, 4], "b": [5, 6]}, bands={"b": [1, 2]})
     assert [line.get_ydata().tolist() for line in ax.lines] == [[3, 4], [5, 6]]
-    assert len({line.get_linestyle() for line in ax.lines}) == 2, "told apart without colour"
+    assert len({line.get_linestyle() for line in ax.lines}) == 2, "told apart without color"
     corners = ax.collections[0].get_paths()[0].vertices.tolist()
     assert [1.0, 4.0] in corners and [2.0, 8.0] in corners
     with pytest.raises(ValueError, match="'a' has 1 values for 2 places"):
@@ -105,10 +105,10 @@ def test_number_lines_mark_their_values():
         plots.number_lines({"x": []})
 
 
-def test_number_lines_take_the_colours_in_turn():
+def test_number_lines_take_the_colors_in_turn():
     ax = plots.number_lines({f"row {i}": [i] for i in range(9)})
     drawn = [rows.get_color()[0].tolist() for rows in ax.collections]
-    expected = [list(to_rgba(colour)) for colour in plots.COLOURS.values()]
+    expected = [list(to_rgba(color)) for color in plots.COLORS.values()]
     assert drawn == expected + expected[:2]
 
 
