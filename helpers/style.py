@@ -1,9 +1,11 @@
-"""What plots and figures share: their colors, new axes, and the frame around them."""
+"""What plots and figures share: one look, colors, axes, and words for the blind."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = [
     "COLORS",
@@ -16,9 +18,14 @@ __all__ = [
     "ORANGE_FILL",
     "ORANGE_INK",
     "SOFT",
+    "alt_text",
+    "describe",
     "new_axes",
+    "use_style",
     "without_frame",
 ]
+
+STYLE = Path(__file__).parent / "data" / "style" / "course.mplstyle"
 
 # Okabe and Ito's palette, which color-blind readers can tell apart.
 COLORS = {
@@ -66,3 +73,75 @@ def without_frame(ax: "Axes") -> "Axes":
     """
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def use_style() -> None:
+    """Give every picture from now on the course's look, and in a notebook its alt text.
+
+    The look is the style file `helpers/data/style/course.mplstyle`. In a notebook pictures are
+    stored with twice as many pixels, for sharp screens, and with `alt_text` in the metadata.
+    """
+    import matplotlib.pyplot as plt
+    from IPython.core.getipython import get_ipython
+    from matplotlib.figure import Figure
+
+    plt.style.use(STYLE)
+    shell = get_ipython()
+    if shell is not None:
+        plt.switch_backend(plt.get_backend())  # it sets a formatter of its own, so load it first
+        shell.display_formatter.formatters["image/png"].for_type(Figure, _png)
+
+
+def _png(figure: "Figure") -> "tuple[bytes | str, dict[str, Any]] | None":
+    from IPython.core.pylabtools import retina_figure
+
+    shown = retina_figure(figure)
+    if shown is None:  # an empty figure
+        return None
+    data, metadata = shown
+    return data, {**metadata, "alt": alt_text(figure)}
+
+
+def describe(ax: "Axes", text: str) -> "Axes":
+    """Say in words what a picture shows, for its alt text.
+
+    Args:
+        ax: A chart or a drawing. It is changed in place.
+        text: One or two sentences with what a reader would see: the parts and how they hang
+            together, or the values. The title and the names of the axes need not be repeated.
+
+    Returns:
+        The same axes.
+    """
+    ax.set_label(text)
+    return ax
+
+
+def alt_text(figure: "Figure") -> str:
+    """Return a figure in words: for each of its axes title, names of x and y, and what it shows.
+
+    Args:
+        figure: Whose axes were described with `describe`.
+
+    Returns:
+        One line. Axes without title and description, such as the scale of colors, are left out.
+
+    Example:
+        >>> from helpers import figures
+        >>> alt_text(figures.journey().figure)[:28]
+        'A fine-tune in six stations.'
+    """
+    sentences = []
+    for ax in figure.axes:
+        title, text = ax.get_title("left") or ax.get_title(), ax.get_label()
+        text = "" if str(text).startswith(("<", "_")) else str(text)
+        names = [f"{axis}: {name}" for axis, name in _axis_names(ax) if name]
+        sentences += [
+            part for part in (title, ", ".join(names) if title or text else "", text) if part
+        ]
+    one_line = [" ".join(sentence.split()).rstrip(".") for sentence in sentences]
+    return ". ".join(one_line) + "." if one_line else ""
+
+
+def _axis_names(ax: "Axes") -> "tuple[tuple[str, str], ...]":
+    return ("x", ax.get_xlabel()), ("y", ax.get_ylabel())

@@ -10,12 +10,13 @@ from helpers.plots.chapter_2 import histogram, normal_levels
 from helpers.plots.chapter_4 import token_grid
 from helpers.plots.chapter_5 import memory_timeline, trade_off
 from helpers.plots.charts import bars, dots, footprint, lines
-from helpers.style import COLORS
+from helpers.style import COLORS, describe, use_style
 
 __all__ = [
     "COLORS",
     "bars",
     "before_after",
+    "describe",
     "dots",
     "footprint",
     "histogram",
@@ -27,4 +28,5 @@ __all__ = [
     "number_lines",
     "token_grid",
     "trade_off",
+    "use_style",
 ]

@@ -1,0 +1,103 @@
+"""Every drawing: nothing overlaps, leaves its place or is too small, and all have words."""
+
+import itertools
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+matplotlib.use("Agg")
+from helpers.figures import kit, transformer
+from helpers.style import alt_text
+
+SHARES = {"norm 1": 0.0001, "q k v": 0.12, "attention": 0.0, "o": 0.07, "norm 2": 0.0001}
+SHARES |= {"gate up": 0.39, "down": 0.2, "embedding": 0.21}
+DRAWINGS = {  # name: how it is drawn
+    "transformer_block": lambda: transformer.transformer_block(SHARES, n_blocks=30),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def boxes_of(ax):
+    """Return each text of the axes with the rectangle that it covers, in pixels."""
+    ax.figure.canvas.draw()
+    renderer = ax.figure.canvas.get_renderer()
+    texts = [text for text in ax.texts if text.get_text().strip()]
+    return [(text, text.get_window_extent(renderer)) for text in texts]
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_texts_are_large_enough_do_not_overlap_and_stay_on_the_page(name):
+    ax = DRAWINGS[name]()
+    found = boxes_of(ax)
+    assert found
+    page = ax.get_window_extent().padded(2)
+    for text, place in found:
+        assert text.get_fontsize() >= kit.SMALL, text
+        assert page.x0 <= place.x0 and place.x1 <= page.x1, f"{text} leaves the page"
+        assert page.y0 <= place.y0 and place.y1 <= page.y1, f"{text} leaves the page"
+    for (one, a), (other, b) in itertools.combinations(found, 2):
+        over = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        assert min(over) <= 2, f"{one.get_text()!r} and {other.get_text()!r} overlap"
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_text_that_begins_in_a_box_ends_in_it(name):
+    ax = DRAWINGS[name]()
+    found = boxes_of(ax)
+    renderer = ax.figure.canvas.get_renderer()
+    for patch in ax.patches:
+        if patch.get_facecolor()[3] == 0:
+            continue  # a frame
+        around = patch.get_window_extent(renderer).padded(2)
+        for text, place in found:
+            x, y = (place.x0 + place.x1) / 2, (place.y0 + place.y1) / 2
+            if around.contains(x, y) and around.height > 8:
+                fits = around.x0 <= place.x0 and place.x1 <= around.x1
+                assert fits, f"{text.get_text()!r} is wider than its box"
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_drawing_has_words_and_fits_a_page(name):
+    figure = DRAWINGS[name]().figure
+    assert figure.get_figwidth() <= kit.WIDTH
+    assert len(alt_text(figure)) > 60
+    assert all(ax.get_title("left") for ax in figure.axes)
+
+
+def test_the_block_is_told_the_share_of_each_part():
+    words = [text.get_text() for text in transformer.transformer_block(SHARES, n_blocks=30).texts]
+    for share in ("12 %", "39 %", "20 %", "21 %", "7 %", "none"):
+        assert words.count(share) == 1
+    with pytest.raises(ValueError, match=r"no share for \['attention'\]"):
+        transformer.transformer_block(
+            {k: v for k, v in SHARES.items() if k != "attention"}, n_blocks=1
+        )
+
+
+def test_the_kit_refuses_what_a_phone_cannot_show():
+    with pytest.raises(ValueError, match="wider than a page"):
+        kit.canvas(9, 2)
+    with pytest.raises(ValueError, match="can't be read on a phone"):
+        kit.label(kit.canvas(3, 1), (1, 1), "tiny", size=6)
+
+
+def test_a_matrix_is_drawn_to_scale_and_tells_its_shape():
+    ax = kit.canvas(5, 5)
+    drawn = kit.matrix(ax, (2.5, 2.5), (40, 20), scale=0.05, name="W")
+    assert (drawn.height, drawn.width) == pytest.approx((2, 1))
+    assert {text.get_text() for text in ax.texts} == {"W", "40", "20"}
+
+
+def test_an_arrow_runs_between_the_sides_that_face_each_other():
+    ax = kit.canvas(5, 5)
+    a, b, c = (kit.box(ax, at, size=(1, 0.4)) for at in ((1, 1), (4, 1), (1, 4)))
+    kit.connect(ax, a, b)
+    kit.connect(ax, c, a)
+    ends = [(note.xyann, note.xy) for note in ax.texts if hasattr(note, "xyann")]
+    assert ends == [((1.5, 1), (3.5, 1)), ((1, 3.8), (1, 1.2))]
