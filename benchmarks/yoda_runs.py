@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def fine_tuned(
     lora: dict[str, Any] | None,
     seed: int,
     steps: int,
+    to_row: "Callable[[dict[str, Any]], dict[str, Any]] | None" = None,
+    tokenizer: Any = None,
     **changes: Any,
 ) -> "SFTTrainer":
     """Train a model as Chapter 0 does, but for what is changed.
@@ -52,6 +55,8 @@ def fine_tuned(
         lora: Arguments of `LoraConfig`; without it all weights are trained.
         seed: Of the adapter's first values and of the order of the rows.
         steps: Optimizer steps.
+        to_row: Makes a training row of a row of the data, in place of Chapter 0's way.
+        tokenizer: In place of the model's own.
         **changes: Arguments of `SFTConfig` that differ from Chapter 0's.
 
     Returns:
@@ -67,7 +72,7 @@ def fine_tuned(
     profile = environment.profile("cpu")
     set_seed(seed)
     data = {
-        name: split.map(yoda.to_prompt_completion, remove_columns=split.column_names)
+        name: split.map(to_row or yoda.to_prompt_completion, remove_columns=split.column_names)
         for name, split in yoda.load().items()
     }
     settings = recipe.sft_settings(profile) | {"max_steps": steps, "seed": seed} | changes
@@ -76,7 +81,7 @@ def fine_tuned(
         args=SFTConfig(output_dir=environment.runs_folder() / "checkpoints", **settings),
         train_dataset=data["train"],
         eval_dataset=data["validation"].select(range(N_VALIDATION)),
-        processing_class=models.load_tokenizer(profile),
+        processing_class=tokenizer or models.load_tokenizer(profile),
     )
     training.patch_trainer(trainer)
     with contextlib.redirect_stdout(sys.stderr):
