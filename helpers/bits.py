@@ -54,7 +54,7 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         cell = "padding:2px 8px;text-align:center;color:#111;background:"
-        colors = {"sign": "#f6c7a8", "exponent": "#ffe3a3", "mantissa": "#bfe0f5"}
+        colors = {"sign": "#a596bd", "exponent": "#d5cae2", "mantissa": "#e9e9e6"}
         bits, names, meanings = "", "", ""
         for field in self.fields:
             style = cell + colors.get(field.name, "#c9e8dc")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["lora_ablation", "read", "training_ways"]
+__all__ = ["read", "rows", "training_ways"]
 
 FOLDER = Path(__file__).parent / "data" / "records"
 
@@ -35,24 +35,31 @@ def read(name: str) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
-def lora_ablation() -> "pd.DataFrame":
-    """Return how the Yoda task went with other settings, as recorded on two CPU cores.
+def rows(name: str) -> "pd.DataFrame":
+    """Return the runs of a record: one thing trained in several ways, with several seeds.
+
+    Args:
+        name: Of a record with a row for each run, such as `"lora_ablation_cpu"`.
 
     Returns:
-        A row for each variant that `benchmarks/lora_ablation.py` trained, with the columns
-        `trainable` (parameters), `validation_loss` (nats a token) and `exact_matches` (of 40).
+        A row for each run, with what was varied and what came of it. A figure that a run does not
+        have is missing (NaN).
+
+    Raises:
+        ValueError: There is no such record, or it has no such rows.
 
     Example:
-        >>> lora_ablation().loc["chapter", "trainable"]
-        np.int64(4884480)
+        >>> sorted(rows("lora_ablation_cpu")["seed"].unique().tolist())
+        [42, 43, 44]
 
     Taught in: notebooks/03_lora.ipynb
     """
     import pandas as pd
 
-    variants = read("lora_ablation_cpu")["variants"]
-    columns = ["trainable", "validation_loss", "exact_matches"]
-    return pd.DataFrame.from_dict(variants, orient="index")[columns]
+    found = read(name).get("rows")
+    if not isinstance(found, dict):
+        raise ValueError(f"record {name!r} has no named rows: use read()")
+    return pd.DataFrame(list(found.values()))
 
 
 def training_ways() -> "pd.DataFrame":

@@ -22,7 +22,6 @@ __all__ = [
     "describe",
     "new_axes",
     "use_style",
-    "without_frame",
 ]
 
 STYLE = Path(__file__).parent / "data" / "style" / "course.mplstyle"
@@ -59,19 +58,6 @@ def new_axes(ax: "Axes | None", *, size: tuple[float, float]) -> "Axes":
     import matplotlib.pyplot as plt
 
     _, ax = plt.subplots(figsize=size, layout="constrained")
-    return ax
-
-
-def without_frame(ax: "Axes") -> "Axes":
-    """Take the upper and the right edge of a chart away.
-
-    Args:
-        ax: A chart. It is changed in place.
-
-    Returns:
-        The same axes.
-    """
-    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
@@ -128,8 +114,8 @@ def alt_text(figure: "Figure") -> str:
 
     Example:
         >>> from helpers import figures
-        >>> alt_text(figures.journey().figure)[:28]
-        'A fine-tune in six stations.'
+        >>> alt_text(figures.journey().figure)[:32]
+        'A fine-tune, station by station.'
     """
     sentences = []
     for ax in figure.axes:
@@ -139,8 +125,8 @@ def alt_text(figure: "Figure") -> str:
         sentences += [
             part for part in (title, ", ".join(names) if title or text else "", text) if part
         ]
-    one_line = [" ".join(sentence.split()).rstrip(".") for sentence in sentences]
-    return ". ".join(one_line) + "." if one_line else ""
+    one_line = [" ".join(sentence.split()) for sentence in sentences]
+    return " ".join(one if one.endswith((".", "?", "!")) else f"{one}." for one in one_line)
 
 
 def _axis_names(ax: "Axes") -> "tuple[tuple[str, str], ...]":

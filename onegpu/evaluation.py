@@ -19,6 +19,7 @@ __all__ = [
     "Score",
     "compare",
     "exact_matches",
+    "interval",
     "score",
     "token_losses",
 ]
@@ -69,6 +70,39 @@ def exact_matches(answers: Sequence[str], references: Sequence[str]) -> list[boo
             "and at least one"
         )
     return [a.strip() == r.strip() for a, r in zip(answers, references, strict=True)]
+
+
+def interval(n_right: int, n_answers: int) -> tuple[float, float]:
+    """Return a 95 % interval of the share of right answers, which a few answers can't tell exactly.
+
+    It is Wilson's: unlike a share plus or minus 1.96 standard errors it stays within 0 and 1, and
+    has a width when none or all of the answers are right.
+
+    Args:
+        n_right: How many answers were right.
+        n_answers: Of how many, at least one.
+
+    Returns:
+        Lower and upper end, 0 to 1.
+
+    Raises:
+        ValueError: There are no answers, or not that many to be right.
+
+    Example:
+        >>> [round(end, 3) for end in interval(38, 40)]
+        [0.835, 0.986]
+
+    Taught in: notebooks/00_tldr.ipynb
+    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference,
+        https://doi.org/10.1080/01621459.1927.10502953
+    """
+    if not 0 <= n_right <= n_answers or n_answers < 1:
+        raise ValueError(f"{n_right} of {n_answers} right: give at least one answer, and no more")
+    share, z = n_right / n_answers, 1.959964  # of a normal distribution, 95 % is within z
+    center = share + z**2 / (2 * n_answers)
+    half = z * (share * (1 - share) / n_answers + z**2 / (4 * n_answers**2)) ** 0.5
+    low, high = ((center + side) / (1 + z**2 / n_answers) for side in (-half, half))
+    return max(low, 0.0), min(high, 1.0)
 
 
 def score(answers: Sequence[str], references: Sequence[str]) -> Score:

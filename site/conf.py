@@ -42,6 +42,7 @@ html_js_files = [("course.js", {"defer": "defer"})]
 html_show_copyright = False
 html_show_sphinx = False
 html_use_index = False
+html_scaled_image_link = False
 html_domain_indices = False
 html_theme_options = {
     "repository_url": f"https://github.com/{links.repository()}",

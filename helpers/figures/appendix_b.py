@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from helpers.style import INK, new_axes
+from helpers.figures.kit import SMALL, Point, canvas, label
+from helpers.style import describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["bit_fields"]
 
+# Tints of their own, since these fields are none of the kit's roles; each lighter than the last.
+FIELDS = {"sign": "#A596BD", "exponent": "#D5CAE2", "mantissa": "#E9E9E6"}
+ROW, HEIGHT = 0.4, 0.3  # inches
+
 
 def bit_fields(formats: Mapping[str, tuple[int, int, int]], *, ax: "Axes | None" = None) -> "Axes":
-    """Draw the fields of number formats on one scale, a box for each bit.
+    """Draw the fields of number formats on one scale, bit by bit.
 
     Args:
         formats: For each format's name, how many bits sign, exponent and mantissa take.
@@ -22,30 +27,51 @@ def bit_fields(formats: Mapping[str, tuple[int, int, int]], *, ax: "Axes | None"
         The axes, with one row a format and the width of each field written into it.
 
     Example:
-        >>> len(bit_fields({"fp16": (1, 5, 10)}).patches)
-        16
+        >>> bit_fields({"fp16": (1, 5, 10)}).texts[1].get_text()
+        '1'
 
     Taught in: notebooks/appendix_b_data_types.ipynb
     """
+    left = 0.25 + 0.083 * max(map(len, formats))  # of a monospaced letter of 10 points
+    bit = min(0.3, (6.75 - left) / max(map(sum, formats.values())))
+    height = 0.5 + ROW * len(formats)
+    title = "Exponent bits give range, mantissa bits give precision"
+    ax = canvas(7.4, height, title=title, ax=ax)
+    for row, (name, widths) in enumerate(formats.items()):
+        y = height - ROW * (row + 0.5)
+        label(ax, (left - 0.12, y), name, align="right", code=True)
+        end = left
+        for field, width in zip(FIELDS, widths, strict=True):
+            _field(ax, end, y, field=field, width=width, bit=bit)
+            end += bit * width
+        label(ax, (end + 0.1, y), f"{sum(widths)} bits", size=SMALL, align="left", soft=True)
+    _key(ax, (7.35, 0.2))
+    listed = "; ".join(f"{n} {s}, {e} and {m}" for n, (s, e, m) in formats.items())
+    return describe(ax, f"Bits for sign, exponent and mantissa, a box for each bit: {listed}")
+
+
+def _field(ax: "Axes", left: float, y: float, *, field: str, width: int, bit: float) -> None:
+    """Draw a field, a line between each two bits, and how many they are."""
+    if width:
+        low = y - HEIGHT / 2
+        _area(ax, (left, low), bit * width, HEIGHT, field=field)
+        between = [left + bit * i for i in range(1, width)]
+        ax.vlines(between, low, low + HEIGHT, color="white", lw=1.4)
+        label(ax, (left + bit * width / 2, y), f"{width}", bold=True)
+
+
+def _area(ax: "Axes", corner: Point, width: float, height: float, *, field: str) -> None:
     from matplotlib.patches import Rectangle
 
-    ax = new_axes(ax, size=(9, 0.6 + 0.42 * len(formats)))
-    fields = (("sign", "#F6C7A8", "//"), ("exponent", "#FFE3A3", ""), ("mantissa", "#BFE0F5", ".."))
-    for row, widths in enumerate(formats.values()):
-        place = 0
-        for width, (_, color, hatch) in zip(widths, fields, strict=True):
-            for bit in range(place, place + width):
-                box = Rectangle((bit, row - 0.38), 1, 0.76, fc=color, ec="white", hatch=hatch)
-                ax.add_patch(box)
-            if width:
-                style = {"ha": "center", "va": "center", "color": INK, "weight": "bold"}
-                ax.text(place + width / 2, row, width, **style)
-            place += width
-    ax.set_yticks(range(len(formats)), list(formats))
-    ax.set(xlim=(0, max(map(sum, formats.values()))), xlabel="bits")
-    ax.set_ylim(len(formats) - 0.5, -0.5)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    names = [Rectangle((0, 0), 1, 1, fc=c, ec="white", hatch=h, label=n) for n, c, h in fields]
-    ax.legend(handles=names, loc="lower right", frameon=False)
-    return ax
+    ax.add_patch(Rectangle(corner, width, height, fc=FIELDS[field], ec="white", lw=1.4))
+
+
+def _key(ax: "Axes", right: Point) -> None:
+    """Write what the tints mean, in a row that ends at a point."""
+    x, y = right
+    for field in reversed(FIELDS):
+        x -= 0.068 * len(field)
+        label(ax, (x, y), field, size=SMALL, align="left")
+        x -= 0.28
+        _area(ax, (x, y - 0.08), 0.2, 0.16, field=field)
+        x -= 0.22

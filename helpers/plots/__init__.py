@@ -1,15 +1,12 @@
-"""Charts of numbers. Each takes numbers, draws on an `Axes`, and returns it.
+"""Charts of numbers. Each takes numbers, draws on an `Axes`, describes it, and returns it."""
 
-A chart is in the module of the chapter that uses it, or in `charts` if several do.
-"""
-
-from helpers.plots.appendix_b import number_lines
-from helpers.plots.chapter_0 import before_after, loss_curve
-from helpers.plots.chapter_1 import matrix
-from helpers.plots.chapter_2 import histogram, normal_levels
-from helpers.plots.chapter_4 import token_grid
-from helpers.plots.chapter_5 import memory_timeline, trade_off
-from helpers.plots.charts import bars, dots, footprint, lines
+from helpers.plots.costs import memory_timeline, trade_off
+from helpers.plots.curves import lines, loss_curve
+from helpers.plots.distributions import histogram, normal_levels, number_lines
+from helpers.plots.footprints import footprint
+from helpers.plots.grids import matrices, token_grid
+from helpers.plots.rows import bars, dots, panels, spread
+from helpers.plots.scores import before_after
 from helpers.style import COLORS, describe, use_style
 
 __all__ = [
@@ -22,10 +19,12 @@ __all__ = [
     "histogram",
     "lines",
     "loss_curve",
-    "matrix",
+    "matrices",
     "memory_timeline",
     "normal_levels",
     "number_lines",
+    "panels",
+    "spread",
     "token_grid",
     "trade_off",
     "use_style",

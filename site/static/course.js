@@ -42,9 +42,13 @@ document.querySelectorAll(".bd-sidebar-primary details > summary").forEach((summ
   summary.setAttribute("aria-label", `Pages of ${page}`);
 });
 
-// What scrolls must be reachable by keyboard: equations that are wider than a phone.
-const reachable = () => document.querySelectorAll("mjx-container[display]").forEach((equation) => {
-  if (equation.scrollWidth > equation.clientWidth) equation.tabIndex = 0;
+// What scrolls must be reachable by keyboard: equations and figures that are wider than a phone.
+const WIDE = "mjx-container[display], article figure";
+const reachable = () => document.querySelectorAll(WIDE).forEach((box) => {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 });
-window.addEventListener("load", () => window.MathJax?.startup?.promise.then(reachable));
+window.addEventListener("load", () => {
+  reachable();
+  window.MathJax?.startup?.promise.then(reachable);
+});
 window.addEventListener("resize", reachable);

@@ -15,12 +15,14 @@ from test_static import ROOT, problems
 
 HEALTHY = [
     "print('mean 0.1234567')",
-    "import matplotlib.pyplot as plt\n\nplt.plot([1, 2]);",
+    "import matplotlib.pyplot as plt\n\nfrom helpers import style\n\n"
+    "style.use_style()\nplt.plot([1, 2])\nplt.title('Up');",
     # It outlives its line, because the kernel reads it in a thread: what comes as the cell ends is
     # lost at times, when the machine is busy.
     "import subprocess\n\nsubprocess.run('echo from a subprocess; sleep 0.5', shell=True);",
     "from IPython.display import clear_output\n\nprint('progress')\nclear_output()\nprint('done')",
     "{'loss': 0.5}",
+    "n_right = 38\nassert n_right > 30\nprint(n_right, 'of 40, 95 %')",
 ]
 
 
@@ -133,6 +135,16 @@ def another_error(cell):
     cell.source = "1 / 0"
 
 
+def counted(stored: str, *tags: str):
+    """Return a change of the cell that prints '38 of 40, 95 %': what is stored, and its tags."""
+
+    def counts(cell):
+        cell.outputs[0].text = stored + "\n"
+        cell.metadata["tags"] = list(tags)
+
+    return counts
+
+
 @pytest.mark.parametrize(
     ("cell", "change", "message"),
     [
@@ -143,6 +155,10 @@ def another_error(cell):
         (0, extra_warning, "outputs differ"),
         (4, never_run, "never run"),
         (3, another_error, "ZeroDivisionError"),
+        (5, counted("37 of 40, 95 %"), "'38 of 40': off by 1, and 0 is allowed"),
+        (5, counted("41 of 40, 95 %", "within-2"), "'38 of 40': off by 3, and 2 is allowed"),
+        (5, counted("38 of 41, 95 %", "within-2"), "outputs differ"),
+        (5, counted("38 of 40, 98 %", "within-2"), "'95 %': off by 3, and 2 is allowed"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -151,6 +167,26 @@ def test_a_planted_fault_fails(healthy, tmp_path, cell, change, message):
     assert run.returncode == 1, run.stdout
     assert message in run.stdout
     assert "1 failed" in run.stdout
+
+
+def test_counts_within_their_tag_pass(healthy, tmp_path):
+    run = nbval(planted(healthy, tmp_path, 5, counted("40 of 40, 93 %", "within-2")))
+    assert run.returncode == 0, run.stdout
+
+
+def test_counts_in_a_table_may_differ_by_as_much():
+    """Tables are stored as HTML and as text; what stands between the counts is compared."""
+    table = "<td>LoRA 16</td><td>{} of 40</td><td>{}%</td>"
+    stored, new = table.format(38, 95), table.format(36, 100)
+    assert strict_nbval.equal_but_for_counts(stored, new)
+    assert strict_nbval.largest_difference(stored, new) == (5, "'95%' is now '100%'")
+    for other in (new.replace("16", "17"), new.replace("40", "41"), new.replace("%", "")):
+        assert not strict_nbval.equal_but_for_counts(stored, other)
+
+
+@pytest.mark.parametrize("text", ["16", "9.5 %", "1,038 of 2,000", "1e-5 %", "v3 of 4", "3 of a"])
+def test_other_numbers_are_no_counts(text):
+    assert not strict_nbval.COUNT.search(text)
 
 
 @pytest.mark.parametrize(
@@ -197,9 +233,29 @@ def syntax_error(cell):
     cell.source = "print("
 
 
+def no_alt(cell):
+    cell.outputs.append(nbformat.v4.new_output("display_data", data={"image/png": ""}))
+
+
+def tagged(tag: str, source: str, printed: str):
+    def within(cell):
+        cell.metadata["tags"] = [tag]
+        cell.source, cell.outputs[0].text = source, printed
+
+    return within
+
+
+ASSERTED = "assert n_right > 30\nprint(n_right, 'of 40')"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (no_alt, "without alt text"),
+        (tagged("within-x", ASSERTED, "38 of 40"), "write one tag, such as within-2"),
+        (tagged("within-", ASSERTED, "38 of 40"), "write one tag, such as within-2"),
+        (tagged("within-2", "print(n_right, 'of 40')", "38 of 40"), "without an assert"),
+        (tagged("within-2", ASSERTED, "0.95"), "no count"),
         (stderr, "stderr is stored"),
         (widget, "widget's state"),
         (home_path, "machine's path"),

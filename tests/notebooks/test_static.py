@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from strict_nbval import COUNT, WITHIN
 
 from tools import links
 
@@ -36,7 +37,8 @@ def problems(path: Path, notebook) -> list[str]:
     for cell in code:
         where = f"cell {cells.index(cell)}"
         try:
-            ast.parse(code_of(cell))
+            tree = ast.parse(code_of(cell))
+            found += [f"{where}: {line}" for line in within_problems(cell, tree)]
         except SyntaxError as error:
             found.append(f"{where}: {error}")
         if len(cell.source.splitlines()) > MAX_LINES:
@@ -50,6 +52,9 @@ def problems(path: Path, notebook) -> list[str]:
                 found.append(f"{where}: an error is stored")
             if any("widget" in kind for kind in output.get("data", {})):
                 found.append(f"{where}: a widget's state is stored")
+            picture = output.get("metadata", {}).get("image/png", {})
+            if "image/png" in output.get("data", {}) and not picture.get("alt"):
+                found.append(f"{where}: a picture without alt text: call use_style and describe")
     counts = [cell.execution_count for cell in code if "nbval-skip" not in tags(cell)]
     if counts != list(range(1, len(counts) + 1)):
         found.append(f"execution counts are not 1 to {len(counts)} in order: run `make notebooks`")
@@ -64,6 +69,29 @@ def problems(path: Path, notebook) -> list[str]:
     if "widgets" in notebook.metadata:
         found.append("the notebook stores widget state")
     return found + prose_problems(path, cells) + generated_problems(path, cells)
+
+
+def within_problems(cell, tree: ast.Module) -> list[str]:
+    """Return what is wrong with a cell's tag for counts that may vary, such as `within-2`."""
+    within = [tag for tag in tags(cell) if tag.startswith("within")]
+    if not within:
+        return []
+    found = []
+    if len(within) > 1 or not WITHIN.fullmatch(within[0]):
+        found.append(f"tagged {within}: write one tag, such as within-2")
+    if not any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
+        found.append(f"{within[0]} without an assert of the bound")
+    if not any(COUNT.search(text) for text in texts(cell)):
+        found.append(f"{within[0]}, but no count '38 of 40' and no percentage '95 %' is printed")
+    return found
+
+
+def texts(cell) -> list[str]:
+    """Return what a cell printed."""
+    shown = [output.get("data", {}) for output in cell.outputs]
+    return [output.get("text", "") for output in cell.outputs] + [
+        text for data in shown for kind, text in data.items() if kind.startswith("text/")
+    ]
 
 
 def prose_problems(path: Path, cells) -> list[str]:

@@ -82,6 +82,69 @@ def test_a_solution_opens_by_click_and_by_keyboard(new_tab):
     assert not second.locator("pre").is_visible()
 
 
+def test_the_setup_opens_by_click_and_by_keyboard(new_tab):
+    tab = new_tab()
+    tab.open("notebooks/00_tldr.html")
+    setup = tab.page.locator("details", has_text="Show setup")
+    cell = setup.locator("div.cell").first
+    assert not cell.is_visible()
+    setup.locator("summary").click()
+    assert cell.is_visible()
+    setup.locator("summary").focus()
+    tab.page.keyboard.press("Enter")
+    assert not cell.is_visible()
+
+
+FIGURES = """() => [...document.querySelectorAll("article figure")].map((figure) => {
+  const image = figure.querySelector("img");
+  return {
+    box: figure.clientWidth,
+    caption: figure.querySelector("figcaption").clientWidth,
+    drawn: Number(image.getAttribute("width")) || image.naturalWidth,
+    image: image.clientWidth,
+    focusable: figure.tabIndex === 0,
+  };
+})"""
+
+
+@pytest.mark.parametrize("page", ["02_quantization", "04_formatting"])
+def test_a_figure_scrolls_in_its_own_box_on_a_phone(page, new_tab):
+    """Chapter 4 has no equations: there what scrolls was not reachable by keyboard."""
+    tab = new_tab(width=390)
+    tab.open(f"notebooks/{page}.html")
+    figures = tab.page.evaluate(FIGURES)
+    assert figures
+    for figure in figures:
+        assert figure["image"] == min(figure["drawn"], 520)
+        assert figure["focusable"] == (figure["image"] > figure["box"])
+        assert figure["caption"] <= figure["box"] < 390
+    assert tab.page.evaluate(LOOK)["wider"] == 0
+    figure = tab.page.locator("article figure").first
+    caption = figure.locator("figcaption")
+    before = caption.bounding_box()["x"]
+    figure.evaluate("figure => figure.scrollLeft = 100")
+    assert figure.locator("img").bounding_box()["x"] < before
+    assert caption.bounding_box()["x"] == before
+
+
+def test_a_figure_is_as_wide_as_drawn_on_a_wide_screen(new_tab):
+    tab = new_tab()
+    tab.open("notebooks/02_quantization.html")
+    for figure in tab.page.evaluate(FIGURES):
+        assert figure["image"] == min(figure["drawn"], figure["box"])
+        assert not figure["focusable"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_are_on_white(scheme, new_tab):
+    """The theme's gray-blue showed around them in the dark."""
+    tab = new_tab(scheme=scheme)
+    tab.open("notebooks/02_quantization.html")
+    look = "img => [getComputedStyle(img).backgroundColor, getComputedStyle(img).filter]"
+    image = tab.page.locator("article figure img").first
+    assert image.evaluate(look) == ["rgb(255, 255, 255)", "none"]
+
+
 def test_next_leads_through_the_course_and_previous_back(new_tab, pages):
     tab = new_tab()
     tab.open("index.html")

@@ -5,11 +5,14 @@ import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import helpers
 import onegpu
 from tools import links
+from tools.site import pages as page_maker
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -78,23 +81,56 @@ def test_figures_have_their_caption_and_alt_text(path, soups):
     captions = re.findall(r"\*Figure (\w+\.\d+)\. ", path.read_text("utf-8"))
     figures = soup.select("article figure")
     assert [f.figcaption.get_text().split()[1].rstrip(".") for f in figures] == captions
-    assert all(f.img["alt"].startswith("Figure ") for f in figures)
-    assert not re.search(r"[*`$]|\]\(", "".join(f.img["alt"] for f in figures))
+    stored = [
+        output.metadata.get("image/png", {}).get("alt")
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(figures) == len(stored)
+    for figure, alt in zip(figures, stored, strict=True):
+        assert figure.img["alt"] == alt if alt else figure.img["alt"].startswith("Figure ")
 
 
-def test_the_index_of_errors_names_every_trouble(soups):
-    headings = soups["notebooks/99_troubleshooting.html"].select("article h3")
-    names = {h.get_text().rstrip("#") for h in headings}
-    listed = {a.get_text() for a in soups["errors.html"].select("article li a")}
-    assert len(names) > 80
-    assert listed == names
+def test_a_picture_keeps_its_alt_text_and_is_as_wide_as_drawn():
+    """Pictures are stored with twice the pixels, and would look twice as large."""
+    picture = new_output(
+        "display_data",
+        {"image/png": "iVBORw0KGgo="},
+        metadata={"image/png": {"width": 740, "height": 300, "alt": "A rising line."}},
+    )
+    cells = [
+        new_code_cell("draw();", outputs=[new_output("stream", text="1"), picture]),
+        new_markdown_cell("*Figure 0.1. A line.*"),
+    ]
+    page = page_maker.notebook_page(new_notebook(cells=cells), name="0.ipynb", rewrite=str)
+    options = page.cells[0].metadata["mystnb"]
+    assert options["image"] == {"alt": "A rising line.", "width": "740px"}
+    assert options["figure"] == {"caption": "Figure 0.1. A line."}
 
 
-def test_each_term_of_the_glossary_leads_to_its_section(soups):
-    terms = soups["glossary.html"].select("dl.glossary > dt")
-    meanings = soups["glossary.html"].select("dl.glossary > dd")
-    assert 40 <= len(terms) == len(meanings)
-    names = [term.get_text().rstrip("#") for term in terms]
-    assert names == sorted(names, key=str.lower)
-    for name, meaning in zip(names, meanings, strict=True):
-        assert any("#" in a["href"] for a in meaning.find_all("a")), name
+def test_the_setup_is_folded_up_to_the_next_heading():
+    cells = [
+        new_markdown_cell("# 0. A title"),
+        new_markdown_cell("## Setup\n\nThree cells."),
+        new_code_cell("import torch"),
+        new_markdown_cell("A word.\n\n## 1. The question\n\nWhy?"),
+        new_markdown_cell("## 2. The answer"),
+    ]
+    page = page_maker.notebook_page(new_notebook(cells=cells), name="0.ipynb", rewrite=str)
+    text = "".join(cell.source for cell in page.cells)
+    folded = re.search(r"<details><summary>Show setup</summary>(.+)</details>", text, re.DOTALL)
+    assert folded[1].split() == ["Three", "cells.", "import", "torchA", "word."]
+    assert text.index("## Setup") < folded.start()
+    assert text[folded.end() :] == "\n\n## 1. The question\n\nWhy?\n## 2. The answer"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_page_opens_with_its_idea(path, soups):
+    """The install cell, the imports and the profile are folded; what comes after them is not."""
+    soup = soups[f"notebooks/{path.stem}.html"]
+    folded = soup.find("summary", string="Show setup").parent
+    assert "%pip install" in folded.get_text()
+    assert folded.find(["h2", "h3"]) is None
+    assert len(soup.select("article div.cell")) > len(folded.select("div.cell")) >= 2
+    assert folded.find_parent("details") is None

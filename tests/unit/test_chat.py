@@ -20,6 +20,28 @@ def test_chrf_by_hand():
     assert evaluation.score(["ab"], ["ab"]).exact_match == 1
 
 
+@pytest.mark.parametrize(
+    ("n_right", "n_answers", "low", "high"),
+    [(38, 40, 0.835, 0.986), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (15, 50, 0.191, 0.4375)],
+)
+def test_the_interval_is_wilsons(n_right, n_answers, low, high):
+    """Where none or all are right, the usual interval has no width, as if ten were proof."""
+    found = evaluation.interval(n_right, n_answers)
+    assert found == pytest.approx((low, high), abs=5e-4)
+
+
+def test_the_ends_of_the_interval_are_where_a_test_would_just_reject():
+    """By its definition: the observed share is 1.96 standard errors from either end."""
+    for end in evaluation.interval(7, 20):
+        assert abs(7 / 20 - end) == pytest.approx(1.959964 * (end * (1 - end) / 20) ** 0.5)
+
+
+def test_an_interval_needs_answers():
+    for n_right, n_answers in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(ValueError, match=f"{n_right} of {n_answers} right"):
+            evaluation.interval(n_right, n_answers)
+
+
 def test_compare_counts_each_group():
     table = evaluation.compare(
         ["x", "x", "c"],

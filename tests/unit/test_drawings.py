@@ -7,12 +7,42 @@ import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
+from helpers import figures
 from helpers.figures import kit, transformer
 from helpers.style import alt_text
 
 SHARES = {"norm 1": 0.0001, "q k v": 0.12, "attention": 0.0, "o": 0.07, "norm 2": 0.0001}
 SHARES |= {"gate up": 0.39, "down": 0.2, "embedding": 0.21}
+BYTES = (2e6, 1e6, 5e6, 1e6, 2e6, 9e6, 3e6)
+LORA_STEP = {  # GiB
+    "load": {"weights": 1.3},
+    "forward": {"weights": 1.2, "adapters": 0.1, "optimizer": 0.1, "activations": 1.6},
+    "backward": {"weights": 1.2, "adapters": 0.1, "optimizer": 0.1, "logits": 0.8},
+    "optimizer": {"weights": 1.2, "adapters": 0.1, "optimizer": 0.1, "gradients": 0.1},
+}
+LORA_STEP["backward"] |= {"activations": 1.5, "temporaries": 1.5}
+FULL_STEP = {
+    "load": {"weights": 6.4},
+    "backward": {"weights": 6.4, "optimizer": 12.7, "gradients": 6.2, "logits": 0.8},
+    "optimizer": {"weights": 6.4, "optimizer": 12.7, "gradients": 6.4, "temporaries": 6.4},
+}
 DRAWINGS = {  # name: how it is drawn
+    "journey": figures.journey,
+    "journey of Chapter 0": lambda: figures.journey(chapter=0),
+    "journey of Chapter 3": lambda: figures.journey(chapter=3),
+    "decision": figures.decision,
+    "choose_format": figures.choose_format,
+    "triage": figures.triage,
+    "tunnel": figures.tunnel,
+    "training_step": figures.training_step,
+    "step_dtypes in bf16": lambda: figures.step_dtypes("bf16"),
+    "step_dtypes in fp16": lambda: figures.step_dtypes("fp16"),
+    "checkpointing": lambda: figures.checkpointing(30, block_mib=25.5, input_mib=1.1),
+    "checkpointing of few": lambda: figures.checkpointing(3, block_mib=8, input_mib=2),
+    "block_memory": lambda: figures.block_memory(dict(zip(transformer.PARTS, BYTES, strict=True))),
+    "step_memory": lambda: figures.step_memory(LORA_STEP, limit_gib=14.6, card="T4"),
+    "step_memory, too much": lambda: figures.step_memory(FULL_STEP, limit_gib=14.6, card="T4"),
+    "bit_fields": lambda: figures.bit_fields({"fp32": (1, 8, 23), "NVFP4 scale": (1, 4, 3)}),
     "transformer_block": lambda: transformer.transformer_block(SHARES, n_blocks=30),
 }
 

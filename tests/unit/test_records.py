@@ -19,11 +19,40 @@ def test_an_unknown_record_is_told_the_known_ones():
 
 def test_the_ablation_counts_what_its_ranks_take():
     """LoRA's parameters are proportional to the rank; alpha and learning rate add none."""
-    trainable = records.lora_ablation()["trainable"]
+    runs = records.rows("lora_ablation_cpu")
+    trainable = runs.groupby("variant")["trainable"].first()
     assert trainable["rank 1"] * 16 == trainable["chapter"]
     assert trainable["rank 4"] * 16 == trainable["rank 64"]
     assert trainable["attention"] + trainable["MLP"] == trainable["chapter"]
     assert trainable["alpha 8"] == trainable["learning rate 5e-3"] == trainable["chapter"]
+
+
+def test_every_variant_was_trained_with_the_same_three_seeds():
+    for name, what in (
+        ("lora_ablation_cpu", "variant"),
+        ("full_or_lora_cpu", "way"),
+        ("new_token_cpu", ["use", "row_trained"]),
+    ):
+        runs = records.rows(name)
+        if "story_perplexity" in runs:  # the others are the search for a rate
+            runs = runs[runs["story_perplexity"].notna() & runs["seed"].notna()]
+        assert all(sorted(seeds) == [42, 43, 44] for _, seeds in runs.groupby(what)["seed"]), name
+
+
+def test_a_rate_was_searched_until_it_was_not_at_the_edge():
+    """At the edge of a grid, the best rate may lie beyond it."""
+    runs = records.rows("full_or_lora_cpu")
+    for way in ("full", "lora"):
+        tried = runs[(runs["way"] == way) & (runs["steps"] == 90)].sort_values("learning_rate")
+        best = tried["validation_loss"].argmin()
+        assert 0 < best < len(tried) - 1
+        used = runs[(runs["way"] == way) & (runs["steps"] == 180)]["learning_rate"].unique()
+        assert used.tolist() == [tried["learning_rate"].iloc[best]]
+
+
+def test_rows_of_a_record_without_runs_are_refused():
+    with pytest.raises(ValueError, match="has no named rows"):
+        records.rows("training_cpu")
 
 
 def test_the_ways_of_training_are_compared_with_the_same_one():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 LINK = re.compile(r"\]\(([^()\s#]+)(#[^()\s]*)?\)")
 BADGE = re.compile(r"\[!\[([^\]]+)\]\([^)]*/colab-badge\.svg\)\]\(([^)]+)\)")
 CAPTION = re.compile(r"\A\*(Figure \w+\.\d+\. .+)\*$\n*", re.MULTILINE)
+HEADING = re.compile(r"^#+ ", re.MULTILINE)
 BESIDE = re.compile(r"\]\((\w+)\.ipynb(?=[)#])")
 # Findings link to the site itself: on the site such a link needs no address.
 ON_THE_SITE = re.compile(r"""(?<=href=["'])https://[\w.-]+\.github\.io/[\w.-]+/notebooks/""")
@@ -20,6 +21,8 @@ TROUBLE = re.compile(r"^### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
 BUTTONS = """\
 <p class="course-buttons"><a href="{colab}">Open in Colab</a>
 <a href="../_sources/notebooks/{notebook}" download>Download this notebook</a></p>"""
+SETUP = "## Setup\n"
+FOLD = "\n<details><summary>Show setup</summary>\n\n"
 
 
 def slug(title: str) -> str:
@@ -91,8 +94,8 @@ def notebook_page(notebook, *, name: str, rewrite: Callable[[str], str]):
         rewrite: Rewrites the links of a Markdown cell.
 
     Returns:
-        The notebook with buttons for its badge. A figure's caption is part of the figure, and its
-        alt text where it has none. Links in stored outputs name pages.
+        The notebook with buttons for its badge and its setup folded. A figure's caption is part of
+        the figure, and its alt text where it has none. Links in stored outputs name pages.
     """
     page = copy.deepcopy(notebook)
     previous, kept = None, []
@@ -103,7 +106,7 @@ def notebook_page(notebook, *, name: str, rewrite: Callable[[str], str]):
         elif cell.cell_type == "markdown":
             if previous is not None and (caption := CAPTION.match(cell.source)):
                 previous.metadata["mystnb"] = {
-                    "image": {"alt": plain(caption[1])},
+                    "image": image_options(previous, caption=caption[1]),
                     "figure": {"caption": rewrite(caption[1])},
                 }
                 cell.source = cell.source[caption.end() :]
@@ -122,7 +125,42 @@ def notebook_page(notebook, *, name: str, rewrite: Callable[[str], str]):
         if cell.source.strip():
             kept.append(cell)
     page.cells = kept
+    fold_setup(page)
     return page
+
+
+def image_options(cell, *, caption: str) -> dict[str, str]:
+    """Return alt text and width of a cell's picture, as stored with it.
+
+    Args:
+        cell: A code cell that shows a picture.
+        caption: Its caption in Markdown, the alt text of a picture that has none.
+    """
+    stored = {}
+    for output in cell.outputs:
+        stored.update(output.get("metadata", {}).get("image/png", {}))
+    options = {"alt": stored.get("alt") or plain(caption)}
+    if "width" in stored:  # half of its pixels: it is drawn for sharp screens
+        options["width"] = f"{stored['width']}px"
+    return options
+
+
+def fold_setup(page) -> None:
+    """Fold the section Setup of a notebook, up to the next heading, so that it opens with its idea.
+
+    Args:
+        page: A notebook. It is changed in place.
+    """
+    folding = False
+    for cell in page.cells:
+        if cell.cell_type != "markdown":
+            continue
+        text = f"{cell.source}\n"
+        if folding and (heading := HEADING.search(text)):
+            cell.source = f"{text[: heading.start()]}</details>\n\n{text[heading.start() :]}"
+            return
+        if text.startswith(SETUP):
+            cell.source, folding = text.replace(SETUP, SETUP + FOLD, 1), True
 
 
 def troubles(notebook) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ Nothing is smaller than `SMALL`, and no drawing is wider than `WIDTH`, so that a
 """
 
 from helpers.figures.kit.canvas import ROLES, SMALL, TEXT, WIDTH, Box, Point, Role, canvas, label
-from helpers.figures.kit.lines import arrow, connect, frame, key
+from helpers.figures.kit.lines import arrow, connect, frame, key, route
 from helpers.figures.kit.shapes import box, grid, matrix, timeline, tokens
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "key",
     "label",
     "matrix",
+    "route",
     "timeline",
     "tokens",
 ]

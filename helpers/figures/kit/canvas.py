@@ -138,11 +138,12 @@ def label(
     if size < SMALL:
         raise ValueError(f"text of {size} points can't be read on a phone: give {SMALL} or more")
     style = {"family": "monospace"} if code else {}
+    flat = not turned and "\n" not in text  # on one line with its neighbors, whatever its letters
     ax.text(
         *at,
         text,
         ha=align,
-        va="center",
+        va="center_baseline" if flat else "center",
         size=size,
         weight="bold" if bold else "normal",
         color=SOFT if soft else ROLES[role].ink,

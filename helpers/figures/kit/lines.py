@@ -1,5 +1,7 @@
 """What ties a drawing together: arrows, frames, and a key of its colors."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ from helpers.style import SOFT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["arrow", "connect", "frame", "key"]
+__all__ = ["arrow", "connect", "frame", "key", "route"]
 
 
 def arrow(
@@ -78,6 +80,36 @@ def connect(
     else:
         start, end = (a.top, b.bottom) if b.y > a.y else (a.bottom, b.top)
     arrow(ax, start, end, text=text, role=role, dashed=dashed)
+
+
+def route(
+    ax: "Axes",
+    points: Sequence[Point],
+    *,
+    text: str = "",
+    role: str = "plain",
+    dashed: bool = False,
+) -> None:
+    """Draw an arrow that turns corners.
+
+    Args:
+        ax: A canvas.
+        points: Where it begins, each corner, and where its head is.
+        text: On the middle of its longest leg, on white.
+        role: Whose color to take.
+        dashed: For a way that is not always taken.
+    """
+    *corners, last, end = points
+    x, y = zip(*corners, last, strict=True)
+    line = {"color": ROLES[role].edge, "lw": 1.4, "ls": "--" if dashed else "-", "zorder": 3}
+    ax.plot(x, y, **line)
+    arrow(ax, last, end, role=role, dashed=dashed)
+    if text:
+        legs = list(itertools.pairwise(points))
+        (x0, y0), (x1, y1) = max(legs, key=lambda leg: math.dist(*leg))
+        backing = {"fc": "white", "ec": "none", "pad": 1.5}
+        style = {"ha": "center", "va": "center", "size": SMALL, "color": ROLES[role].ink}
+        ax.text((x0 + x1) / 2, (y0 + y1) / 2, text, bbox=backing, zorder=4, **style)
 
 
 def frame(ax: "Axes", shapes: Sequence[Box], *, text: str = "", margin: float = 0.14) -> Box:
