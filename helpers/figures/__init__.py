@@ -1,10 +1,15 @@
 """Drawings of ideas. Each draws on an `Axes` and returns it."""
 
+from helpers.figures.adapters import adapter_places, adapter_uses, lora_matrices
 from helpers.figures.appendix_b import bit_fields
-from helpers.figures.chapter_2 import dtype_path
-from helpers.figures.chapter_3 import adapter_places
+from helpers.figures.batches import label_shift, row_to_batch
 from helpers.figures.decisions import choose_format, decision
+from helpers.figures.deployment import deployment_path
+from helpers.figures.engines import parity
+from helpers.figures.generation import generation_loop, rotary_positions
 from helpers.figures.memory import block_memory, step_memory
+from helpers.figures.packing import attention_masks, padding_packing
+from helpers.figures.quantized import number_line, quantized_layer
 from helpers.figures.recomputation import checkpointing
 from helpers.figures.remote import tunnel
 from helpers.figures.road import journey
@@ -14,13 +19,24 @@ from helpers.figures.transformer import transformer_block
 
 __all__ = [
     "adapter_places",
+    "adapter_uses",
+    "attention_masks",
     "bit_fields",
     "block_memory",
     "checkpointing",
     "choose_format",
     "decision",
-    "dtype_path",
+    "deployment_path",
+    "generation_loop",
     "journey",
+    "label_shift",
+    "lora_matrices",
+    "number_line",
+    "padding_packing",
+    "parity",
+    "quantized_layer",
+    "rotary_positions",
+    "row_to_batch",
     "step_dtypes",
     "step_memory",
     "training_step",

@@ -131,11 +131,12 @@ def choose_format(*, ax: "Axes | None" = None) -> "Axes":
     answers = _ladder(ax, FORMATS, top=4.35, step=0.97, code=True)
     for question, answer in zip(FORMATS, answers, strict=True):
         left = answer.right[0] + 0.2
-        parts = [(text, 1.0, "data" if learned else "plain") for text, learned in question.learned]
+        roles = ["trained" if learned else "plain" for _, learned in question.learned]
+        parts = [(text, 1.0, r) for (text, _), r in zip(question.learned, roles, strict=True)]
         timeline(ax, (left, answer.y + 0.17), parts, length=0.75 * max(2, len(parts)), height=0.26)
         up = -0.21 if "\n" in question.note else -0.14
         label(ax, (left, answer.y + up), question.note, align="left", size=SMALL, soft=True)
-    key(ax, (4.28, 0.88), ["data", "plain"], meanings=["learned", "context only"])
+    key(ax, (4.28, 0.88), ["trained", "plain"], meanings=["learned", "context only"])
     for y, (asked, told) in zip((0.44, 0.18), CELLS.items(), strict=True):
         label(ax, (0.1, y), asked, align="left", size=SMALL, bold=True)
         label(ax, (1.3, y), told, align="left", size=SMALL)

@@ -1,5 +1,6 @@
 """Every drawing: nothing overlaps, leaves its place or is too small, and all have words."""
 
+import dataclasses
 import itertools
 
 import matplotlib
@@ -10,6 +11,7 @@ matplotlib.use("Agg")
 from helpers import figures
 from helpers.figures import kit, transformer
 from helpers.style import alt_text
+from onegpu import parity
 
 SHARES = {"norm 1": 0.0001, "q k v": 0.12, "attention": 0.0, "o": 0.07, "norm 2": 0.0001}
 SHARES |= {"gate up": 0.39, "down": 0.2, "embedding": 0.21}
@@ -26,7 +28,60 @@ FULL_STEP = {
     "backward": {"weights": 6.4, "optimizer": 12.7, "gradients": 6.2, "logits": 0.8},
     "optimizer": {"weights": 6.4, "optimizer": 12.7, "gradients": 6.4, "temporaries": 6.4},
 }
+PIECES = [
+    "<|im_start|>",
+    "user",
+    "\n",
+    "Hi",
+    "<|im_end|>",
+    "\n",
+    "Hello",
+    ",",
+    " you",
+    "<|im_end|>",
+]
+ENCODED = [
+    {"input_ids": list(range(n)), "labels": [-100] * (n - 4) + list(range(n - 4, n))}
+    for n in (10, 45, 53)
+]
+ROW = {"prompt": [{"role": "user", "content": "Hi " * 40}], "completion": "Hello, you"}
+SAID = parity.Answer(
+    "<s>Hi\n" * 20, tuple(range(49140, 49152)), (1, 2), "so " * 40, 2, ({1: -0.1},)
+)
+OTHER = dataclasses.replace(SAID, prompt_text="Hi", prompt_ids=(1,), ids=())
+NOT = (
+    "NOT THE SAME: another chat template: the reference writes 'im_start', the candidate 'user' "
+    * 2
+)
+NF4 = (-1.0, -0.696, -0.525, -0.395, -0.284, -0.185, -0.091, 0.0)
+NF4 += (0.080, 0.161, 0.246, 0.338, 0.441, 0.563, 0.723, 1.0)
+NEXT = [
+    {" Paris": 0.62, " the": 0.1},
+    {".": 0.51, ",": 0.3, " and": 0.05},
+    {" The": 0.3, "\n": 0.2},
+]
 DRAWINGS = {  # name: how it is drawn
+    "generation_loop": lambda: figures.generation_loop(
+        ["The", " capital", " of", " France", " is"], NEXT
+    ),
+    "rotary_positions": lambda: figures.rotary_positions(64, theta=100_000.0),
+    "number_line": lambda: figures.number_line([-0.31, -0.02, 0.02, 0.22], NF4, scale=0.31),
+    "quantized_layer": lambda: figures.quantized_layer(1536, 576, block_size=64),
+    "lora_matrices": lambda: figures.lora_matrices(576, 1536, rank=16, alpha=32),
+    "lora_matrices, square": lambda: figures.lora_matrices(576, 576, rank=8, alpha=16),
+    "lora_matrices, tall": lambda: figures.lora_matrices(1536, 576, rank=16, alpha=16),
+    "adapter_places": figures.adapter_places,
+    "adapter_uses": figures.adapter_uses,
+    "row_to_batch": lambda: figures.row_to_batch(
+        ROW, text="".join(PIECES), pieces=PIECES, encoded=ENCODED
+    ),
+    "label_shift": lambda: figures.label_shift(PIECES, ENCODED[0]["labels"], end="<|im_end|>"),
+    "attention_masks": lambda: figures.attention_masks([4, 3]),
+    "attention_masks of three": lambda: figures.attention_masks([5, 2, 3]),
+    "padding_packing": lambda: figures.padding_packing([42, 45, 53, 37, 35], max_length=128),
+    "deployment_path": figures.deployment_path,
+    "parity": lambda: figures.parity(SAID, SAID, mean_kl=2e-5, verdict="THE SAME MODEL"),
+    "parity, other": lambda: figures.parity(SAID, OTHER, mean_kl=None, verdict=NOT),
     "journey": figures.journey,
     "journey of Chapter 0": lambda: figures.journey(chapter=0),
     "journey of Chapter 3": lambda: figures.journey(chapter=3),

@@ -68,7 +68,7 @@ def test_only_fine_tuning_changes_weights():
 
 
 def test_what_is_drawn_as_learned_is_what_trl_learns(tokenizer):
-    """The library's labels of a row in each format say which parts of its strip are blue."""
+    """The library's labels of a row in each format say which parts of its strip are orange."""
     marked = copy.deepcopy(tokenizer)
     marked.chat_template = (
         "{% for m in messages %}{% if m.role == 'user' %}{{ m.content + eos_token }}{% else %}"
@@ -88,10 +88,10 @@ def test_what_is_drawn_as_learned_is_what_trl_learns(tokenizer):
         assert runs == [learned for _, learned in question.learned], question.answer
 
 
-def test_the_strips_are_blue_where_a_part_is_learned():
+def test_the_strips_are_orange_where_a_part_is_learned():
     ax = figures.choose_format()
-    blue = filled(ax, "data")
-    for word, role_is_data in (
+    orange = filled(ax, "trained")
+    for word, is_learned in (
         ("document", True),
         ("question", False),
         ("answer", True),
@@ -99,7 +99,7 @@ def test_the_strips_are_blue_where_a_part_is_learned():
     ):
         places = [text.get_position() for text in ax.texts if text.get_text() == word]
         assert places
-        assert all(any(shape.contains(*at) for shape in blue) == role_is_data for at in places)
+        assert all(any(shape.contains(*at) for shape in orange) == is_learned for at in places)
 
 
 def test_the_triage_sends_to_sections_that_exist_and_to_none_twice():

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
-from helpers import figures, plots
+from helpers import plots
 from helpers.style import STYLE
 
 
@@ -365,11 +365,3 @@ def test_charts_and_drawings_need_no_other_module_of_ours():
         ("helpers", "figures"),
         ("helpers", "plots"),
     }
-
-
-def test_the_dtype_path_names_what_is_stored():
-    regular, quantized = figures.dtype_path()
-    assert "weight\nbf16" in [text.get_text() for text in regular.texts]
-    texts = [text.get_text() for text in quantized.texts]
-    assert "packed codes\nuint8" in texts
-    assert "unpacked weight\ncompute dtype" in texts

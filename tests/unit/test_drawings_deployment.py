@@ -1,0 +1,79 @@
+"""Drawings of deployment and parity say what was recorded."""
+
+import dataclasses
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers import figures
+from helpers.figures import engines
+from helpers.style import alt_text
+from onegpu.parity import Answer, verdict
+
+ANSWER = Answer(
+    prompt_text="<s>Q?",
+    prompt_ids=(1, 2, 3),
+    ids=(7, 8),
+    text="Strong, you are.",
+    end=0,
+    likeliest=(
+        {7: math.log(0.99), 5: math.log(0.01)},
+        {8: math.log(0.5), 6: math.log(0.25)},
+        {0: math.log(0.98)},
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts if text.get_text()]
+
+
+def test_the_path_has_its_stations_in_order_and_a_fault_beside_each_arrow():
+    ax = figures.deployment_path()
+    places = {text.get_text(): text.get_position()[1] for text in ax.texts if text.get_text()}
+    path = ("adapter", "merged model", "GGUF, 16 bits", "GGUF, quantized", "server", "chat client")
+    assert [*path] == sorted(path, key=places.__getitem__, reverse=True)
+    fault = places["merged into 4 bits: the adapter is gone"]
+    assert places["merged model"] < fault < places["adapter"]
+
+
+def test_parity_shows_equal_sides_and_their_least_sure_place():
+    ax = figures.parity(ANSWER, ANSWER, mean_kl=2e-5, verdict="THE SAME MODEL")
+    found = words(ax)
+    assert found.count("=") == 3 and "≠ ✗" not in found and "2e-05" in found
+    assert found.count("50 %") == 2 and "99 %" not in found
+    assert "prompt, tokens, next token, answer. Verdict: THE SAME MODEL" in alt_text(ax.figure)
+
+
+@pytest.mark.parametrize(
+    "change, equal",
+    [
+        ({"prompt_text": "Q?", "prompt_ids": (9, 3)}, "next token, answer"),
+        ({"prompt_ids": (1, 2, 4)}, "prompt, next token, answer"),
+        ({"ids": (7, 9), "text": "You are strong."}, "prompt, tokens, next token"),
+    ],
+)
+def test_parity_marks_the_layers_that_differ(change, equal):
+    other = dataclasses.replace(ANSWER, **change)
+    ax = figures.parity(ANSWER, other, mean_kl=0.1, verdict="NOT THE SAME: a fault")
+    assert words(ax).count("≠ ✗") == 3 - sum(
+        name in equal for name in ("prompt", "tokens", "answer")
+    )
+    assert f"they agree in: {equal}. Verdict: NOT" in alt_text(ax.figure)
+
+
+def test_without_a_place_to_compare_no_probabilities_are_drawn():
+    ax = figures.parity(ANSWER, ANSWER, mean_kl=None, verdict="NOT THE SAME: a fault")
+    assert "nothing to compare" in words(ax) and "50 %" not in words(ax)
+
+
+def test_the_drawing_calls_another_model_what_parity_calls_so():
+    """Drawings import no tool, so the limit is there twice."""
+    assert engines.OTHER_KL == verdict.ANOTHER_KL
