@@ -1,6 +1,16 @@
 """A tiny model with random weights, and its tokenizer, so that unit tests need no trained one."""
 
+import sys
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_figures_left():
+    """Close the pictures of a test, if it made any."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

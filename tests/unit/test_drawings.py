@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 
 matplotlib.use("Agg")
@@ -100,12 +99,6 @@ DRAWINGS = {  # name: how it is drawn
     "bit_fields": lambda: figures.bit_fields({"fp32": (1, 8, 23), "NVFP4 scale": (1, 4, 3)}),
     "transformer_block": lambda: transformer.transformer_block(SHARES, n_blocks=30),
 }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def boxes_of(ax):

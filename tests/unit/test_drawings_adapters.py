@@ -1,27 +1,16 @@
 """Drawings of adapters: what they show is read back and compared."""
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
 matplotlib.use("Agg")
+from drawn import words
 from peft import PeftModel
 from peft.tuners.lora import LoraModel
 
 from helpers import figures
 from helpers.figures import kit
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    """Return what is written."""
-    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 def filled(ax, role):
@@ -51,7 +40,7 @@ def test_a_is_as_wide_as_w_and_b_as_high(shape):
 
 
 def test_lora_counts_its_numbers():
-    found = " ".join(texts(figures.lora_matrices(40, 100, rank=2, alpha=3)))
+    found = " ".join(words(figures.lora_matrices(40, 100, rank=2, alpha=3)))
     assert "W: 4,000 numbers" in found
     assert "A and B: 280, 7.0" in found
     for shape in ("40 × 100", "2 × 100", "40 × 2", "× α/r = 3/2"):
@@ -90,7 +79,7 @@ def test_norms_and_linear_layers_are_frozen_and_attention_has_no_weights():
 
 
 def test_uses_are_called_as_peft_calls_them():
-    methods = [text for text in texts(figures.adapter_uses()) if "model." in text]
+    methods = [text for text in words(figures.adapter_uses()) if "model." in text]
     names = [text.split("model.")[1].split("(")[0] for text in methods]
     assert len(names) == 4
     for name in names:

@@ -1,8 +1,8 @@
 """Drawings of rows, labels, masks and packed rows say what the data says."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import words
 from matplotlib.colors import to_hex
 
 from helpers import figures
@@ -11,16 +11,6 @@ from helpers.figures import kit
 PIECES = ["<s>", "Q", "\n", "An", " answer", ".", "<end>", "\n"]
 LABELS = [-100, -100, -100, 11, 12, 13, 2, 14]
 MASKS = [4, 2, 3]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 def fills(ax):

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import matplotlib
-import matplotlib.pyplot as plt
 import nbformat
 import pytest
 from matplotlib.colors import to_hex
@@ -18,12 +17,6 @@ from helpers.figures.symptoms import SYMPTOMS
 from onegpu import chat
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "99_troubleshooting.ipynb"
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def height_of(ax, text):

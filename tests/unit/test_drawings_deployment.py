@@ -3,8 +3,8 @@
 import dataclasses
 import math
 
-import matplotlib.pyplot as plt
 import pytest
+from drawn import words
 
 from helpers import figures
 from helpers.figures import engines
@@ -23,16 +23,6 @@ ANSWER = Answer(
         {0: math.log(0.98)},
     ),
 )
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def words(ax):
-    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 def test_the_path_has_its_stations_in_order_and_a_fault_beside_each_arrow():

@@ -3,7 +3,6 @@
 import math
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Wedge
@@ -13,12 +12,6 @@ from helpers import figures
 from helpers.figures import kit
 
 STEPS = [{" the": 0.1, " is": 0.6}, {" blue": 0.5, " not": 0.3}, {".": 0.9}]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def rows(ax, role):

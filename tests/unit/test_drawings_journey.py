@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
@@ -15,12 +14,6 @@ from helpers.figures.road import STATIONS
 from helpers.style import alt_text
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def places_of(ax):

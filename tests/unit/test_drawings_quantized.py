@@ -1,26 +1,16 @@
 """Drawings of quantization: what they show is read back and compared."""
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
 matplotlib.use("Agg")
+from drawn import words
+
 from helpers import figures
 from helpers.figures import kit, quantized
 
 LEVELS = [-1.0, -0.6, -0.35, -0.1, 0.0, 0.1, 0.4, 1.0]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    """Return what is written."""
-    return [text.get_text() for text in ax.texts if text.get_text()]
 
 
 def row(ax, name):
@@ -63,7 +53,7 @@ def test_weights_beyond_the_scale_and_levels_out_of_order_are_refused():
 
 def test_what_a_layer_keeps_is_as_high_as_it_has_bytes():
     ax = figures.quantized_layer(1000, 640, block_size=64)
-    found = " ".join(texts(ax))
+    found = " ".join(words(ax))
     for size in ("kept: 1.28 MB", "kept: 0.32 MB", "kept: 0.04 MB"):
         assert size in found, "two bytes a weight; half a byte; four bytes for 64"
     color = kit.ROLES["frozen"].fill.lower()
@@ -79,4 +69,4 @@ def test_only_the_4_bit_layer_dequantizes():
         y for line in ax.lines if len(set(line.get_ydata())) == 1 for y in line.get_ydata()
     }
     assert places["dequantize"] < border and places["cast"] < border
-    assert not [text for text in texts(ax) if "pack" in text]
+    assert not [text for text in words(ax) if "pack" in text]

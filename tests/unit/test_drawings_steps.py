@@ -1,7 +1,6 @@
 """Drawings of a training step and of its memory: what they show is read back and compared."""
 
 import matplotlib
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
@@ -10,12 +9,6 @@ from helpers import figures
 from helpers.figures import kit, steps, transformer
 
 MIB = 1024**2
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def texts(ax):
