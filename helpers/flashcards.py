@@ -109,7 +109,7 @@ def show(chapter: str) -> Deck:
 
     Example:
         >>> print(str(show("03_lora")).splitlines()[0])
-        24 flashcards of 3. How little is enough?
+        25 flashcards of 3. How little is enough?
 
     Each chapter has it before its references.
     """
