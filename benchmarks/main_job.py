@@ -53,7 +53,7 @@ def run(way: str, steps: int) -> dict[str, Any]:
             peft_config=lora if way == "plain" else None,
         )
         if way == "chapter":
-            training.patch_trainer(trainer)
+            training.prepare(trainer)
     with phase("train", report) as entry, contextlib.redirect_stdout(sys.stderr):
         trainer.train()
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]

@@ -58,7 +58,7 @@ def run(way: str, steps: int, limit_gib: float | None) -> dict[str, Any]:
             processing_class=models.load_tokenizer(profile),
         )
         if way in ("loss of learned tokens", "profile"):
-            training.patch_trainer(trainer)
+            training.prepare(trainer)
     with phase("train", report) as entry, contextlib.redirect_stdout(sys.stderr):
         trainer.train()
         lengths = [len(ids) for ids in trainer.train_dataset["input_ids"]]

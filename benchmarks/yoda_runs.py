@@ -83,7 +83,7 @@ def fine_tuned(
         eval_dataset=data["validation"].select(range(N_VALIDATION)),
         processing_class=tokenizer or models.load_tokenizer(profile),
     )
-    training.patch_trainer(trainer)
+    training.prepare(trainer)
     with contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     trainer.model.eval()

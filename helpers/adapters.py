@@ -21,7 +21,7 @@ from helpers.environment import profile as machine_profile
 from helpers.models import load_base_model, load_tokenizer
 from helpers.recipe import lora_settings, sft_settings
 from onegpu.downloads import scratch_folder
-from onegpu.training import patch_trainer
+from onegpu.training import prepare
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
@@ -190,6 +190,6 @@ def _train(profile: Profile, changed: Mapping[str, Any]) -> "SFTTrainer":
         train_dataset=rows.map(yoda.to_prompt_completion, remove_columns=rows.column_names),
         processing_class=load_tokenizer(profile),
     )
-    patch_trainer(trainer)
+    prepare(trainer)
     trainer.train()
     return trainer

@@ -40,8 +40,7 @@ def sft_settings(profile: Profile) -> dict[str, Any]:
         profile: From `environment.profile()`.
 
     Returns:
-        Everything but `output_dir`. On `cpu` nothing is autocast, since the model computes in
-        the number type it was loaded in; `t4` autocasts to float16 and `pod` to bfloat16.
+        Everything but `output_dir`.
 
     Example:
         >>> from helpers.environment import PROFILES
@@ -50,21 +49,17 @@ def sft_settings(profile: Profile) -> dict[str, Any]:
 
     Taught in: notebooks/00_tldr.ipynb
     """
-    of_profile = {
-        "cpu": {"per_device_train_batch_size": 4, "learning_rate": 1e-3},
-        "t4": {"per_device_train_batch_size": 8, "learning_rate": 3e-4},
-        "pod": {"per_device_train_batch_size": 8, "learning_rate": 2e-4},
-    }
     return {
-        **of_profile[profile.name],
+        "per_device_train_batch_size": profile.batch_size,
+        "learning_rate": profile.learning_rate,
         "num_train_epochs": 1,
         "lr_scheduler_type": "cosine",
         "warmup_steps": 5,
         "max_length": 128,
         "activation_checkpointing": False,
         "use_cpu": profile.device == "cpu",
-        "bf16": profile.name == "pod",
-        "fp16": profile.name == "t4",
+        "bf16": profile.bf16,
+        "fp16": profile.fp16,
         "seed": 42,
         "logging_steps": 10,
         "save_strategy": "no",

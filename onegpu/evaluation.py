@@ -102,7 +102,8 @@ def interval(n_right: int, n_answers: int) -> tuple[float, float]:
     center = share + z**2 / (2 * n_answers)
     half = z * (share * (1 - share) / n_answers + z**2 / (4 * n_answers**2)) ** 0.5
     low, high = ((center + side) / (1 + z**2 / n_answers) for side in (-half, half))
-    return max(low, 0.0), min(high, 1.0)
+    # Exact at the ends, where rounding left an end of 0.9999999999999998 below a share of 1.
+    return 0.0 if n_right == 0 else low, 1.0 if n_right == n_answers else high
 
 
 def score(answers: Sequence[str], references: Sequence[str]) -> Score:

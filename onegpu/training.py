@@ -13,10 +13,10 @@ from onegpu.losses import learned_tokens_loss
 if TYPE_CHECKING:
     from trl import SFTTrainer
 
-__all__ = ["LossPoint", "loss_history", "patch_trainer"]
+__all__ = ["LossPoint", "loss_history", "prepare"]
 
 
-def patch_trainer(trainer: "SFTTrainer") -> None:
+def prepare(trainer: "SFTTrainer") -> None:
     """Change three things in a trainer that no setting of trl 1.16 changes.
 
     - The adapter's weights become float32. On a 4-bit base trl makes them bfloat16, in which

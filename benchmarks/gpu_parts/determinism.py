@@ -221,7 +221,7 @@ def _trainer(job: Job, folder: Path, *, precision: str, attention: str, seed: in
         train_dataset=Dataset.from_list(sentences),
         processing_class=AutoTokenizer.from_pretrained(source),
     )
-    for weight in trainer.model.parameters():  # as `training.patch_trainer` does
+    for weight in trainer.model.parameters():  # as `training.prepare` does
         if weight.requires_grad:
             weight.data = weight.data.float()
     return trainer

@@ -172,7 +172,7 @@ def _trainer(job: Job, row: dict[str, Any], lengths: list[int]) -> Any:
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = row["casts"]
     for weight in trainer.model.parameters():
-        if weight.requires_grad:  # as `onegpu.training.patch_trainer` does
+        if weight.requires_grad:  # as `onegpu.training.prepare` does
             weight.data = weight.data.to(getattr(torch, row["adapter"]))
     return trainer
 

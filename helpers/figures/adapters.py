@@ -22,13 +22,13 @@ from helpers.style import describe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["adapter_places", "adapter_uses", "lora_matrices"]
+__all__ = ["adapter_places", "adapter_uses", "lora_matrices", "rounded_back"]
 
 
 def lora_matrices(
     out_features: int, in_features: int, *, rank: int, alpha: float, ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw LoRA beside a linear layer, to scale, and the classic adapter behind one.
+    """Draw LoRA beside a linear layer, to scale.
 
     Args:
         out_features: Rows of the weight.
@@ -38,38 +38,30 @@ def lora_matrices(
         ax: Where to draw; a new figure without it.
 
     Returns:
-        The axes: at the left the input goes up through W and through A and B; at the right through
-        a layer and then an adapter. Under each whether it can be merged.
+        The axes: the input goes up through W, and beside it through A and B. Below, how many
+        numbers they have, and why the two can be merged.
 
     Example:
         >>> lora_matrices(576, 1536, rank=16, alpha=32).get_title("left")
-        'LoRA is beside a layer, the classic adapter behind it'
+        'LoRA: two thin matrices beside a frozen one'
 
-    Taught in: notebooks/03_lora.ipynb
+    Taught in: notebooks/00_tldr.ipynb, notebooks/03_lora.ipynb
     """
     scale = 1.7 / max(out_features, in_features)
     total = max(3.9, 3.0 + scale * out_features)  # where LoRA's two ways meet
-    title = "LoRA is beside a layer, the classic adapter behind it"
-    ax = canvas(7.3, total + 1.15, title=title, ax=ax)
-    label(ax, (0.1, total + 1.03), "LoRA", bold=True, align="left")
-    label(ax, (4.98, total + 1.03), "classic adapter", bold=True, align="left")
+    ax = canvas(4.9, total + 0.85, title="LoRA: two thin matrices beside a frozen one", ax=ax)
     n_base, n_added = out_features * in_features, rank * (out_features + in_features)
     w, a, b = _matrices(ax, out_features, in_features, rank=rank, scale=scale)
     _lora_ways(ax, w, a, b, total=total, scaling=f"× α/r = {alpha:g}/{rank}")
-    _bottleneck(ax, 6.15, total=total)
-    ax.plot([4.8, 4.8], [0.1, total + 1.1], color="#E3E3E3", lw=1.0)
     counts = f"W: {n_base:,} numbers.  A and B: {n_added:,}, {100 * n_added / n_base:.1f} % of it"
     label(ax, (2.42, 0.46), counts, size=SMALL)
     label(ax, (2.42, 0.18), "can be merged: W + α/r B A is a matrix like W", size=SMALL, bold=True)
-    label(ax, (6.15, 0.46), "can't be merged:", size=SMALL, bold=True)
-    label(ax, (6.15, 0.18), "a nonlinearity is in between", size=SMALL, bold=True)
     return describe(
         ax,
         f"The input goes through W, {out_features:,} by {in_features:,}, frozen, and beside it "
         f"through A, {rank} by {in_features:,}, and B, {out_features:,} by {rank}, trained and "
         f"thin. B's output, times {alpha:g}/{rank}, is added to W's. W has {n_base:,} numbers, "
-        f"A and B {n_added:,}. The classic adapter comes after a layer: down, a nonlinearity, up, "
-        "and a skip around the three. Only LoRA can be merged",
+        f"A and B {n_added:,}. The product has the shape of W, so it can be merged into it",
     )
 
 
@@ -114,33 +106,6 @@ def _lora_ways(ax: "Axes", w: Box, a: Box, b: Box, *, total: float, scaling: str
     route(ax, [w.top, (w.x, total), added.left])
     for below, above in ((a, b), (b, factor), (factor, added), (added, output)):
         connect(ax, below, above)
-
-
-def _bottleneck(ax: "Axes", x: float, *, total: float) -> None:
-    """Draw a layer with the classic adapter behind it, from below to above."""
-    given = box(ax, (x, 1.0), "input x", size=(1.2, 0.36), role="data")
-    layer = box(ax, (x, 1.6), "W", size=(1.2, 0.36), role="frozen", bold=True)
-    down = _trapezoid(ax, (x, 2.35), "down ✎", widths=(1.2, 0.7))
-    up = _trapezoid(ax, (x, total - 0.5), "up ✎", widths=(0.7, 1.2))
-    inner = box(ax, (x, (down.y + up.y) / 2), "GELU", size=(0.7, 0.3))
-    added = _sum(ax, (x, total))
-    output = box(ax, (x, total + 0.55), "output", size=(1.2, 0.36))
-    for below, above in ((given, layer), (layer, down), (down, inner), (inner, up), (up, added)):
-        connect(ax, below, above)
-    connect(ax, added, output)
-    route(ax, [(x, 1.96), (x - 0.95, 1.96), (x - 0.95, total), added.left])
-
-
-def _trapezoid(ax: "Axes", at: Point, text: str, *, widths: tuple[float, float]) -> Box:
-    """Draw a layer that is as wide below as its input, and above as its output."""
-    from matplotlib.patches import Polygon
-
-    (x, y), (below, above), colors = at, widths, ROLES["trained"]
-    corners = [(-below, -0.17), (below, -0.17), (above, 0.17), (-above, 0.17)]
-    around = [(x + across / 2, y + up) for across, up in corners]
-    ax.add_patch(Polygon(around, fc=colors.fill, ec=colors.edge, lw=1.3, zorder=2))
-    label(ax, at, text, role="trained")
-    return Box(x, y, max(widths), 0.34)
 
 
 def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
@@ -274,3 +239,58 @@ def _product(ax: "Axes", at: Point, name: str, *, pale: bool = False) -> None:
     ax.add_patch(Rectangle((x - 0.26, y - 0.3), 0.12, 0.6, **style))
     ax.add_patch(Rectangle((x - 0.1, y + 0.18), 0.36, 0.12, **style))
     label(ax, (x, y - 0.45), name, size=SMALL, bold=not pale, soft=pale)
+
+
+def rounded_back(gap: float, update: float, *, ax: "Axes | None" = None) -> "Axes":
+    """Draw what rounding to a few levels does to a small update of a weight: nothing is left.
+
+    Args:
+        gap: Distance between two neighboring levels, in the weight's unit.
+        update: By how much the weight moves, to the right, at most 0.9 of a gap. It is drawn to
+            scale, as a dot where the weight ends up.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes: three levels on a line, the stretch that is rounded to the one in the middle, and
+        the weight before and after the update.
+
+    Raises:
+        ValueError: The update is not from 0 to 0.9 of the gap.
+
+    Example:
+        >>> rounded_back(0.02, 0.001).get_title("left")
+        'An update that is smaller than half a gap is rounded away'
+
+    Taught in: notebooks/03_lora.ipynb
+    """
+    from matplotlib.patches import Circle, Rectangle
+
+    if not 0 < update <= 0.9 * gap:
+        raise ValueError(f"update is {update}: it must be above 0 and at most 0.9 of {gap}, the gap")
+    back = update < gap / 2
+    middle, step, y = 3.65, 2.6, 1.25  # the level in the middle, and from level to level
+    title = "An update that is smaller than half a gap is rounded away"
+    ax = canvas(7.3, 2.75, title=title, ax=ax)
+    colors, trained = ROLES["frozen"], ROLES["trained"]
+    ax.add_patch(Rectangle((middle - step / 2, y - 0.22), step, 0.44, fc=colors.fill, ec="none"))
+    ax.plot([0.3, 7.0], [y, y], color=ROLES["plain"].edge, lw=1.2, zorder=2)
+    for place in (-1, 0, 1):
+        x = middle + place * step
+        ax.plot([x, x], [y - 0.22, y + 0.22], color=ROLES["plain"].edge, lw=2.2, zorder=3)
+        label(ax, (x, y - 0.42), "one of 16 values" if place else "the weight's value", size=SMALL)
+    after = middle + update / gap * step
+    ax.add_patch(Circle((middle, y), 0.085, fc=colors.fill, ec=colors.edge, lw=1.4, zorder=4))
+    ax.add_patch(Circle((after, y), 0.055, fc=trained.fill, ec=trained.edge, lw=1.4, zorder=5))
+    arrow(ax, (after, y + 0.75), (after, y + 0.1), role="trained")
+    label(ax, (after, y + 0.9), f"after the update of {update:.2g}", role="trained", bold=True)
+    half = middle + step / 2
+    ax.plot([half, half], [y - 0.6, y + 0.36], color=colors.edge, lw=1.2, ls=(0, (4, 3)))
+    label(ax, (half, y + 0.5), f"half way: {gap / 2:.2g}", size=SMALL, align="left")
+    told = "rounding takes everything in the shaded stretch back to the middle"
+    label(ax, (middle, 0.3), told, bold=True)
+    return describe(
+        ax,
+        f"Three of sixteen values on a line, {gap:.2g} apart. A weight on the middle one moves by "
+        f"{update:.2g}, {'less' if back else 'more'} than the {gap / 2:.2g} that are half way to "
+        f"the next, so rounding {'puts it back' if back else 'takes it there'}",
+    )

@@ -146,12 +146,12 @@ KINDS = {
     "trainable-half": Kind(
         "error",
         "trainable weights are in a number type that fp16 training refuses",
-        "training.patch_trainer(trainer), or make trainable weights float32",
+        "training.prepare(trainer), or make trainable weights float32",
     ),
     "updates-rounded": Kind(
         "warning",
         "bfloat16 weights are too coarse for updates of this size",
-        "training.patch_trainer(trainer), or make trainable weights float32",
+        "training.prepare(trainer), or make trainable weights float32",
     ),
     "targets-missed": Kind(
         "error",

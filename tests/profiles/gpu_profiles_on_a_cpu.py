@@ -10,24 +10,18 @@ import warnings
 
 import torch
 
-from helpers import environment, recipe
+from helpers import environment
 
-OF_THE_SMALL_MODEL = ("learning_rate", "per_device_train_batch_size")
 LIBRARY = torch.library.Library("aten", "IMPL")  # its kernels last as long as it does
 
 
 def move_profiles_to_the_cpu() -> None:
-    """Change what `environment.profile` and `recipe.sft_settings` return in this process."""
-    of_cpu = recipe.sft_settings(environment.PROFILES["cpu"])
-    of_profile = recipe.sft_settings
-
-    def settings(profile: environment.Profile) -> dict:
-        small = {name: of_cpu[name] for name in OF_THE_SMALL_MODEL}
-        return {**of_profile(profile), **small, "fp16": False}
-
-    recipe.sft_settings = settings  # before another module takes the name
+    """Change what `environment.profile` returns in this process."""
+    cpu = environment.PROFILES["cpu"]
+    small = {"batch_size": cpu.batch_size, "learning_rate": cpu.learning_rate}
     for name, profile in environment.PROFILES.items():
-        environment.PROFILES[name] = dataclasses.replace(profile, device="cpu")
+        moved = dataclasses.replace(profile, device="cpu", fp16=False, **small)
+        environment.PROFILES[name] = moved
 
 
 def multiply_fp16_as_a_gpu_does() -> None:

@@ -36,6 +36,13 @@ def test_the_ends_of_the_interval_are_where_a_test_would_just_reject():
         assert abs(7 / 20 - end) == pytest.approx(1.959964 * (end * (1 - end) / 20) ** 0.5)
 
 
+def test_an_interval_holds_the_share_that_it_is_of():
+    """All of 14 right had an interval that ended at 0.9999999999999998, and a chart refused it."""
+    for n_answers in range(1, 200):
+        assert evaluation.interval(n_answers, n_answers)[1] == 1.0
+        assert evaluation.interval(0, n_answers)[0] == 0.0
+
+
 def test_an_interval_needs_answers():
     for n_right, n_answers in ((0, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match=f"{n_right} of {n_answers} right"):

@@ -9,7 +9,7 @@ from drawn import words
 from peft import PeftModel
 from peft.tuners.lora import LoraModel
 
-from helpers import figures
+from helpers import figures, style
 from helpers.figures import kit
 
 
@@ -45,14 +45,6 @@ def test_lora_counts_its_numbers():
     assert "A and B: 280, 7.0" in found
     for shape in ("40 × 100", "2 × 100", "40 × 2", "× α/r = 3/2"):
         assert shape in found
-
-
-def test_only_the_classic_adapter_has_a_nonlinearity_and_cannot_be_merged():
-    ax = figures.lora_matrices(40, 100, rank=2, alpha=3)
-    places = {text.get_text(): text.get_position()[0] for text in ax.texts}
-    (merged,) = [x for text, x in places.items() if text.startswith("can be merged")]
-    assert merged < 4.8 < places["can't be merged:"], "at the left and the right of the border"
-    assert places["GELU"] == places["can't be merged:"]
 
 
 def test_lora_is_beside_each_linear_layer_and_the_classic_adapter_behind_each_half():
@@ -97,3 +89,27 @@ def test_an_adapter_that_is_off_is_pale():
             names.setdefault(name.get_text(), set()).add(patch.get_alpha())
     assert names["on"] == {1.0} and max(names["off"]) < 1
     assert names["pirate"] == {1.0} and max(names["legal"]) < 1
+
+
+def test_an_update_is_drawn_to_scale_between_two_levels():
+    ax = figures.rounded_back(0.02, 0.005)
+    levels = [line.get_xdata()[0] for line in ax.lines if line.get_linewidth() == 2.2]
+    before, after = sorted(patch.center[0] for patch in ax.patches if hasattr(patch, "center"))
+    gap = levels[2] - levels[1]
+    assert before == pytest.approx(levels[1])
+    assert after - before == pytest.approx(gap / 4)
+    (shaded,) = [patch for patch in ax.patches if hasattr(patch, "get_width")]
+    assert shaded.get_x() + shaded.get_width() == pytest.approx(levels[1] + gap / 2)
+    found = " ".join(words(ax))
+    assert "half way: 0.01" in found and "update of 0.005" in found
+
+
+@pytest.mark.parametrize(("update", "told"), [(0.009, "puts it back"), (0.011, "takes it there")])
+def test_an_update_beyond_half_a_gap_is_not_rounded_away(update, told):
+    assert told in style.alt_text(figures.rounded_back(0.02, update).figure)
+
+
+@pytest.mark.parametrize("update", [0.0, -0.001, 0.019])
+def test_an_update_that_has_no_place_is_refused(update):
+    with pytest.raises(ValueError, match="it must be above 0 and at most 0.9 of 0.02"):
+        figures.rounded_back(0.02, update)

@@ -114,7 +114,7 @@ def test_nothing_is_found_in_the_trainer_of_chapter_0(tokenizer):
         processing_class=models.load_tokenizer(profile),
         peft_config=LoraConfig(**recipe.lora_settings()),
     )
-    training.patch_trainer(trainer)
+    training.prepare(trainer)
     assert preflight.check(trainer).codes == []
 
 

@@ -65,10 +65,8 @@ def test_patching_makes_the_adapter_float32_and_silences_the_logs(make_trainer, 
     """On a 4-bit base trl makes the adapter bfloat16, and small updates are rounded away."""
     trainer = make_trainer()
     trainable = [p for p in trainer.model.parameters() if p.requires_grad]
-    assert {p.dtype for p in trainable} == {torch.bfloat16}, (
-        "trl changed: is patch_trainer() needed?"
-    )
-    training.patch_trainer(trainer)
+    assert {p.dtype for p in trainable} == {torch.bfloat16}, "trl changed: is prepare() needed?"
+    training.prepare(trainer)
     assert {p.dtype for p in trainable} == {torch.float32}
     trainer.train()
     out = capsys.readouterr().out
@@ -81,7 +79,7 @@ def test_loss_history(make_trainer):
     trainer = make_trainer()
     with pytest.raises(ValueError, match=r"call trainer\.train\(\) first"):
         training.loss_history(trainer)
-    training.patch_trainer(trainer)
+    training.prepare(trainer)
     trainer.train()
     history = training.loss_history(trainer)
     assert [point.step for point in history] == [1, 2]
