@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import math
 import re
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from peft import LoraConfig
+from safetensors.torch import load_file
 
 from helpers import exercises
+from onegpu.quantization import quantize
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 CALL = re.compile(r'exercises\.check\("([^"]+)", (\w+)\)')
@@ -46,6 +50,28 @@ def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
 
 
 EXERCISES = found()
+
+
+def nf4(weight):
+    """Return a weight as NF4 keeps it."""
+    return quantize(weight, format="nf4", block_size=64).dequantize()
+
+
+def merging(scaled: bool = True, every_layer: bool = True):
+    """Return a way to merge an adapter's file, right or with a mistake."""
+
+    def merge(model, folder):
+        tensors = load_file(folder / "adapter_model.safetensors")
+        settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        scaling = settings["lora_alpha"] / settings["r"] if scaled else 1.0
+        keys = [key for key in tensors if "lora_A" in key]
+        for key in keys if every_layer else keys[:1]:
+            name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            b = tensors[key.replace("lora_A", "lora_B")]
+            model.get_submodule(name).weight.data += scaling * b @ tensors[key]
+        return model
+
+    return merge
 
 
 def folding(change):
@@ -91,82 +117,118 @@ def best_fit(ordered: bool = True, room: int = 0):
     return pack
 
 
+def loss_of(model, tokens, place=None):
+    """Return the loss of tokens, each at the position that a function of its place returns."""
+    positions = None if place is None else torch.tensor([[place(i) for i in range(12)]])
+    with torch.inference_mode():
+        return model(tokens, labels=tokens, position_ids=positions).loss.item()
+
+
+def skipping(chosen, put_back: bool = True):
+    """Return a loss without some modules, which add nothing to the stream or pass it unchanged."""
+
+    def nothing(module, args, output):
+        return (torch.zeros_like(output[0]), None) if isinstance(output, tuple) else args[0]
+
+    def loss_without(model, tokens, number):
+        hooks = [module.register_forward_hook(nothing) for module in chosen(model, number)]
+        loss = loss_of(model, tokens)
+        for hook in hooks if put_back else ():
+            hook.remove()
+        return loss
+
+    return loss_without
+
+
 WRONG = {
     "0.1": [
-        lambda answers, references: sum(a in references for a in answers),
-        lambda answers, references: sum(a == b for a, b in zip(answers, references, strict=True)),
-        lambda answers, references: sum(
-            a.strip().lower() == b.strip().lower() for a, b in zip(answers, references, strict=True)
-        ),
-    ],
-    "0.2": [
-        lambda shapes, rank: sum(out * inner for out, inner in shapes),  # full fine-tuning
-        lambda shapes, rank: sum(2 * rank * out for out, _ in shapes),
-        lambda shapes, rank: sum(rank * out * inner for out, inner in shapes),
-    ],
-    "0.3": [
         lambda n_rows, batch, epochs: n_rows * epochs // batch,
         lambda n_rows, batch, epochs: n_rows // batch * epochs,
         lambda n_rows, batch, epochs: math.ceil(n_rows * epochs / batch),  # across epochs
     ],
+    "0.2": [
+        ("You are strong.", "Strong, you are."),
+        ("You are strong.", "You are strong."),  # wrong, but no word was changed
+        ("You are strong.", ""),
+        "Strong, you are.",  # the answer alone
+    ],
+    "0.3": [
+        {40: 1, 160: 15},  # a run is missing
+        {40: 19, 160: 19, 360: 19},  # all went on from the tuned model
+        {40: 0, 160: 0, 360: 0},  # nothing was learned
+        {40: 0.0, 160: 0.7, 360: 0.9},  # shares
+    ],
     "1.1": [
-        lambda logits, t: (logits * t).softmax(0),
-        lambda logits, t: logits.softmax(0) / t,
-        lambda logits, t: (logits / t).exp() / (logits / t).exp().sum(),  # overflows
+        lambda probabilities, p: probabilities * (probabilities >= p * probabilities.max()),
+        lambda probabilities, p: (q := probabilities * (probabilities >= p)) / q.sum(),  # of 1
+        lambda probabilities, p: (
+            (  # top-p
+                q := probabilities * (probabilities.sort(descending=True)[0].cumsum(0) <= 1 - p)
+            )
+            / q.sum()
+        ),
     ],
     "1.2": [
         torch.nn.functional.cross_entropy,  # not shifted
         lambda logits, tokens: torch.nn.functional.cross_entropy(logits[1:], tokens[:-1]),
         lambda logits, labels: (
             -logits[:-1].log_softmax(-1).gather(1, labels[1:, None].clamp(min=0)).mean()
-        ),  # learns the masked places too
+        ),  # learns the masked positions too
     ],
     "1.3": [
-        lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v,  # no mask
-        lambda q, k, v: (q @ k.T / q.shape[-1] ** 0.5).softmax(-1).tril() @ v,  # mask too late
-        lambda q, k, v: (q @ k.T + torch.full((4, 4), -math.inf).triu(1)).softmax(-1) @ v,
+        lambda model, tokens, start, step: loss_of(model, tokens),  # no positions
+        lambda model, tokens, start, step: loss_of(model, tokens, lambda i: start + i),  # no step
+        lambda model, tokens, start, step: loss_of(model, tokens, lambda i: (start + i) * step),
+        lambda model, tokens, start, step: (
+            loss_of(model, tokens, lambda i: start + step * i) * tokens.shape[1]  # a sum
+        ),
     ],
     "1.4": [
-        lambda h, inner, heads, kv: 4 * h * h + 3 * h * inner,  # keys not grouped
-        lambda h, inner, heads, kv: h * h + 2 * h * h * kv // heads + 3 * h * inner,  # no output
-        lambda h, inner, heads, kv: 2 * h * h + 2 * h * h * kv // heads + 2 * h * inner,  # no gate
+        skipping(lambda model, number: [model.model.layers[number].self_attn]),  # the MLP stays
+        skipping(lambda model, number: model.model.layers[number:]),  # all from there on
+        skipping(lambda model, number: [model.model.layers[number]], put_back=False),
+        lambda model, tokens, number: loss_of(model, tokens),  # skips nothing
     ],
     "2.1": [
+        lambda linear, embedding, tied: linear / 2 + 2 * embedding * (2 - tied),  # no scales
+        lambda linear, embedding, tied: linear * 4.5 / 8 + 2 * embedding,  # always tied
+        lambda linear, embedding, tied: (linear + embedding * (2 - tied)) * 4.5 / 8,
+    ],
+    "2.2": [
         lambda v, n: ((v - v.min()) / (d := (v.max() - v.min()) / 2**n)).round() * d + v.min(),
         lambda v, n: (v / (d := v.abs().max() / (2 ** (n - 1) - 1))).round() * d,  # absmax
         lambda v, n: (
             ((v - v.min()) / (d := (v.max() - v.min()) / (2**n - 1))).floor() * d + v.min()
         ),
     ],
-    "2.2": [
-        lambda packed: torch.stack([packed & 15, packed >> 4], dim=1).flatten(),  # wrong order
-        lambda packed: torch.cat([packed >> 4, packed & 15]),  # not interleaved
-        lambda packed: packed & 15,  # half of them
-    ],
-    "2.3": [
-        lambda block, group: 4 + 32 / block,  # not double
-        lambda block, group: 4 + 8 / block,  # second scale forgotten
-        lambda block, group: 4 + 8 / block + 32 / group,
-    ],
-    "2.4": [
-        lambda linear, embedding, tied: linear / 2 + 2 * embedding * (2 - tied),  # no scales
-        lambda linear, embedding, tied: linear * 4.5 / 8 + 2 * embedding,  # always tied
-        lambda linear, embedding, tied: (linear + embedding * (2 - tied)) * 4.5 / 8,
-    ],
+    "2.3": ["up_proj", "k_proj", "lm_head", 5.4],
+    "2.4": [64, 16, 4, 12, 8.0],
     "3.1": [
-        lambda m, r: (usv := torch.linalg.svd(m, full_matrices=False))[0][:, :r] @ usv[2][:r],
-        lambda m, r: m * (torch.arange(m.shape[1]) < r),  # the first columns
-        lambda m, r: torch.linalg.svd(m)[0][:, :r],  # one factor
+        LoraConfig(r=4, target_modules="all-linear"),  # over the budget
+        LoraConfig(r=2, target_modules="all-linear"),  # not the highest
+        LoraConfig(r=16, target_modules=["q_proj", "v_proj"]),  # fits, but leaves layers out
+        LoraConfig(r=3),  # PEFT's default layers
+        {"r": 3, "target_modules": "all-linear"},
     ],
     "3.2": [
-        lambda w, a, b, alpha: w + b @ a,  # no scaling
-        lambda w, a, b, alpha: w + alpha * b @ a,  # not divided by the rank
-        lambda w, a, b, alpha: w + alpha / b.shape[0] * b @ a,  # divided by the wrong side
+        merging(scaled=False),
+        merging(every_layer=False),
+        lambda model, folder: model,  # nothing merged
+        lambda model, folder: folder,
     ],
     "3.3": [
-        lambda shapes, budget: budget // sum(o * i for o, i in shapes),
-        lambda shapes, budget: budget // sum(o + i for o, i in shapes),  # past the smaller side
-        lambda shapes, budget: max(1, budget // (sum(map(sum, shapes)) + 1)),
+        {1e-3: 7.4, 1e-4: 0.2},  # too few
+        {1e-3: 7.4, 1e-4: 0.2, 3e-4: 0.9},  # none below the best
+        {1e-5: 0.4, 1e-6: 2.0, 1e-7: 2.4},  # none above the best
+        {1e-2: 9.0, 1e-3: 7.4, 1e-4: 8.0},  # never saved
+        {1e-2: 9.0, 1e-4: 0.2, 1e-6: 2.0},  # far apart
+    ],
+    "3.4": [
+        lambda weight, update: 1.0,
+        lambda weight, update: 0.0,
+        lambda weight, update: float(nf4(weight + update).sub(weight).norm() / update.norm()),
+        lambda weight, update: float((nf4(weight + update) != weight).float().mean()),
+        lambda weight, update: float((nf4(update) * update).sum() / update.square().sum()),
     ],
     "4.1": [
         lambda messages: [m for m in messages if m["role"] != "system"],  # its text is lost

@@ -1,5 +1,7 @@
 """The requirements on Colab, and the chapter against the helpers."""
 
+import ast
+import dataclasses
 from pathlib import Path
 
 import nbformat
@@ -7,8 +9,10 @@ import pytest
 import transformers
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from peft import LoraConfig
+from trl import SFTConfig
 
-from helpers import models
+from helpers import environment, models, recipe
 from helpers.environment import PROFILES
 from onegpu import quantization
 from tools import versions
@@ -64,14 +68,33 @@ def test_the_chapter_loads_the_model_as_the_helper_does(monkeypatch, profile):
     for module in (models, quantization):  # each holds the name
         monkeypatch.setattr(module, "keep_trainable", lambda model: model.update(trainable=True))
     monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load)
-    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", str)
     notebook = nbformat.read(ROOT / "notebooks" / "00_tldr.ipynb", as_version=4)
     calls = "AutoModelForCausalLM.from_pretrained("
     (cell,) = [c for c in notebook.cells if c.cell_type == "code" and calls in c.source]
-    used = ("AutoModelForCausalLM", "AutoTokenizer", "BitsAndBytesConfig")
+    used = ("AutoModelForCausalLM", "BitsAndBytesConfig")
     names = {name: getattr(transformers, name) for name in used}
     names |= {"models": models, "profile": profile, "quantization": quantization}
     exec(cell.source, names)
-    assert models.load_base_model(profile) == names["base"]
+    assert models.load_base_model(profile) == names["fresh"]
     assert len(made) == 2
-    assert names["base"]["quantization_config"]["load_in_4bit"]
+    assert names["fresh"]["quantization_config"]["load_in_4bit"]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_the_chapter_trains_with_the_settings_of_the_recipe(profile):
+    """Later chapters take the adapter of `recipe`; Chapter 0 writes its settings out."""
+    on_cpu = dataclasses.replace(profile, device="cpu")
+    notebook = nbformat.read(ROOT / "notebooks" / "00_tldr.ipynb", as_version=4)
+    (cell,) = [c for c in notebook.cells if c.cell_type == "code" and "SFTTrainer(" in c.source]
+    written = {
+        node.func.id: node
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    names = {"SFTConfig": SFTConfig, "LoraConfig": LoraConfig}
+    names |= {"environment": environment, "profile": on_cpu}
+    settings = eval(ast.unparse(written["SFTConfig"]), names)
+    lora = eval(ast.unparse(written["LoraConfig"]), names)
+    expected = SFTConfig(output_dir=settings.output_dir, **recipe.sft_settings(on_cpu))
+    assert settings.to_dict() == expected.to_dict()
+    assert lora.to_dict() == LoraConfig(**recipe.lora_settings()).to_dict()
