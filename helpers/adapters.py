@@ -3,7 +3,7 @@
 Notebooks may run at the same time. So what is not finished lies elsewhere, and a folder that is
 there is complete.
 
-Taught in: notebooks/00_tldr.ipynb, notebooks/03_lora.ipynb
+Taught in: notebooks/00_tldr.ipynb, notebooks/06_deployment.ipynb
 """
 
 import contextlib
@@ -137,7 +137,7 @@ def yoda_adapter(profile: Profile | None = None, **changed: Any) -> Path:
         ValueError: See `models.source`.
         RuntimeError: See `models.source`.
 
-    Taught in: notebooks/03_lora.ipynb
+    Taught in: notebooks/06_deployment.ipynb
     """
     profile = profile or machine_profile()
     folder = adapter_folder(profile, **changed)

@@ -1,6 +1,6 @@
 """The course's recipe: the settings of LoRA and of the trainer, for each profile.
 
-Taught in: notebooks/00_tldr.ipynb
+Taught in: notebooks/05_training.ipynb
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def lora_settings() -> dict[str, Any]:
         >>> lora_settings()["r"]
         16
 
-    Taught in: notebooks/00_tldr.ipynb
+    Taught in: notebooks/05_training.ipynb
     Source: Dettmers et al. 2023, QLoRA, section 4: adapters on every linear layer,
         https://arxiv.org/abs/2305.14314
     """
@@ -47,7 +47,7 @@ def sft_settings(profile: Profile) -> dict[str, Any]:
         >>> sft_settings(PROFILES["cpu"])["num_train_epochs"]
         1
 
-    Taught in: notebooks/00_tldr.ipynb
+    Taught in: notebooks/05_training.ipynb
     """
     return {
         "per_device_train_batch_size": profile.batch_size,

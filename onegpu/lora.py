@@ -238,9 +238,9 @@ def verify_adapter(model: "torch.nn.Module", folder: Path) -> list[str]:
     if len(matching) > len(adapted):
         lacking = next(name for name in matching if name not in adapted)
         raise ValueError(
-            f"{len(matching)} layers of {type(model).__name__} match the adapter's targets, but it "
-            f"has weights for {len(adapted)}, not for {lacking}: a base model with more layers. "
-            "Load the one that is named in adapter_config.json"
+            f"the adapter has weights for {len(adapted)} layers, but {len(matching)} layers of "
+            f"{type(model).__name__} match its targets. For {lacking}, for example, it has none. "
+            "This base model has more layers: load the one that is named in adapter_config.json"
         )
     for name, shapes in adapted.items():
         out_in = (shapes["B"][0], shapes["A"][1])

@@ -29,7 +29,7 @@ NBVAL = [
     *("--nbval-sanitize-with", "tests/notebooks/sanitize.cfg"),
     *("--nbval-cell-timeout", "1800", "--nbval-kernel-startup-timeout", "120"),
 ]
-# Two at a time, in this order: what takes long comes early, and Chapters 3 and 6, which need the
+# Two at a time, in this order: what takes long comes early, and Chapter 6, which needs the
 # adapter of Chapter 0, when it has long been trained.
 NOTEBOOKS = [
     "notebooks/00_tldr.ipynb",

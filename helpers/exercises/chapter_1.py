@@ -5,25 +5,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 __all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
 
 
-def exercise_1(warm: "Callable[[torch.Tensor, float], torch.Tensor]") -> str | None:
-    """Check the softmax at a temperature."""
+def exercise_1(min_p: "Callable[[torch.Tensor, float], torch.Tensor]") -> str | None:
+    """Check the sampling rule min-p."""
     import torch
 
-    for temperature in (1.0, 0.5, 2.0):
-        logits = torch.tensor([1.0, 2.0, 4.0])
-        expected, found = (logits / temperature).softmax(0), warm(logits, temperature)
+    shares = torch.tensor([0.1, 0.5, 0.02, 0.3, 0.08])
+    for p, kept in ((0.15, [0.1, 0.5, 0.0, 0.3, 0.08]), (0.5, [0.0, 0.5, 0.0, 0.3, 0.0])):
+        expected, found = torch.tensor(kept) / sum(kept), min_p(shares.clone(), p)
+        if torch.allclose(found, torch.tensor(kept), atol=1e-5):
+            return f"right tokens, but they add up to {sum(kept):.2f}: share the rest among them"
         if not torch.allclose(found, expected, atol=1e-5):
             return (
-                f"at temperature {temperature:g} the logits 1, 2, 4 give {_list(expected)}; "
-                f"you return {_list(found)}, which adds up to {found.sum().item():.2f}"
+                f"of {_list(shares)} a p of {p:g} keeps what has at least {p:g} × 0.5 = "
+                f"{p * 0.5:.3f}, so {_list(expected)}; you return {_list(found)}"
             )
-    large = warm(torch.tensor([1000.0, 0.0]), 1.0)
-    if not torch.allclose(large, torch.tensor([1.0, 0.0])):
-        return f"the logits 1000 and 0 give [1, 0]; you return {_list(large)}: an overflow"
     return None
 
 
@@ -42,11 +42,11 @@ def exercise_2(
             continue
         unshifted = torch.nn.functional.cross_entropy(logits, labels).item()
         if abs(found - unshifted) < 1e-4:
-            return "each place must predict the token after it, not its own: shift by one"
+            return "each position must predict the token after it, not its own: shift by one"
         if abs(found + expected) < 1e-4:
             return "the sign is wrong: a loss is the negative logarithm"
         if abs(found - sum(each)) < 1e-4:
-            return f"that is the sum over {len(each)} places, {found:.3f}: take the mean"
+            return f"that is the sum over {len(each)} positions, {found:.3f}: take the mean"
         return (
             f"the labels {labels.tolist()} have {len(each)} next tokens to learn, with a mean loss "
             f"of {expected:.3f}; yours: {found:.3f}"
@@ -54,48 +54,94 @@ def exercise_2(
     return None
 
 
-def exercise_3(attend: "Callable[..., torch.Tensor]") -> str | None:
-    """Check causal attention of one head."""
+def exercise_3(
+    loss_at: "Callable[[PreTrainedModel, torch.Tensor, int, int], float]",
+) -> str | None:
+    """Check the loss at other positions, on a tiny model whose attention depends on them."""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(4, 8, generator=generator) * 2 for _ in range(3))
-    found = attend(q, k, v)
-    expected = torch.nn.functional.scaled_dot_product_attention(
-        q[None], k[None], v[None], is_causal=True
-    )[0]
-    if found.shape != v.shape:
-        return (
-            f"four queries on values of shape (4, 8) give (4, 8), you return {tuple(found.shape)}"
-        )
-    if torch.allclose(found, expected, atol=1e-4):
-        return None
-    if found.isnan().any():
-        return "NaN: a row is masked entirely, yet each token sees at least itself"
-    if not torch.allclose(found[0], v[0], atol=1e-4):
-        return (
-            "the first token sees only itself, so it must return the first value as it is: mask "
-            "the future before the softmax over the keys, from the first place after the token"
-        )
-    return "the first row is right, others are not: is the score divided by the root of head_dim?"
-
-
-def exercise_4(block_weights: Callable[[int, int, int, int], int]) -> str | None:
-    """Check the number of weights of a block."""
-    for hidden, inner, heads, kv_heads, what in (
-        (64, 0, 4, 4, "with as many key as query heads, attention has four square matrices"),
-        (64, 0, 4, 1, "with one key head for four query heads, keys and values are 16 wide"),
-        (64, 100, 4, 2, "the MLP has three matrices, gate, up and down"),
-    ):
-        kv_size = hidden // heads * kv_heads
-        expected = 2 * hidden * hidden + 2 * hidden * kv_size + 3 * hidden * inner
-        found = block_weights(hidden, inner, heads, kv_heads)
-        if found != expected:
+    model, tokens = _tiny_model()
+    for start, step in ((0, 1), (0, 3), (7, 1), (5, 2), (4, 0)):
+        asked = _positions_asked(model, loss_at, (tokens, start, step))
+        wanted = [start + step * i for i in range(tokens.shape[1])]
+        if asked is None or asked.flatten().tolist()[: len(wanted)] != wanted:
+            found = "none" if asked is None else asked.flatten().tolist()[:4]
             return (
-                f"{what}: hidden {hidden}, inner {inner}, {heads} and {kv_heads} heads make "
-                f"{expected:,} weights, you say {found:,}"
+                f"start {start} and step {step} make the positions {wanted[:4]} and so on; the "
+                f"model was given {found}"
             )
+        with torch.inference_mode():
+            expected = model(tokens, labels=tokens, position_ids=asked).loss.item()
+        found = float(loss_at(model, tokens, start, step))
+        if abs(found - expected) > 1e-4:
+            return f"the positions are right, but the loss is {expected:.3f}, not {found:.3f}"
     return None
+
+
+def exercise_4(
+    loss_without: "Callable[[PreTrainedModel, torch.Tensor, int], float]",
+) -> str | None:
+    """Check the loss without a block, on a tiny model; and that the model is left whole."""
+    import torch
+
+    model, tokens = _tiny_model()
+    before = _loss(model, tokens)
+    for number in range(3):
+        found = float(loss_without(model, tokens, number))
+        if abs(_loss(model, tokens) - before) > 1e-6:
+            return "afterwards the model has another loss than before: undo what you changed"
+        other, _ = _tiny_model()
+        del other.model.layers[number]
+        expected = _loss(other, tokens)
+        if abs(found - expected) < 1e-4:
+            continue
+        if abs(found - before) < 1e-6:
+            return f"the loss without block {number} is that of the whole model: nothing is skipped"
+        return (
+            f"without block {number} the tiny model of the check has a loss of {expected:.3f}, not "
+            f"{found:.3f}: the stream must leave the block as it came, attention and MLP skipped"
+        )
+    return None if torch.is_grad_enabled() else "gradients are off now: use a `with` block"
+
+
+def _tiny_model() -> "tuple[PreTrainedModel, torch.Tensor]":
+    """Return a Llama of three blocks with large random weights, the same each time, and a text."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "vocab_size": 50}
+    config = LlamaConfig(
+        **sizes, num_attention_heads=2, num_key_value_heads=1, initializer_range=0.6
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).eval()
+        model.config.use_cache = False  # a cache counts blocks, and one may be missing
+        return model, torch.randint(50, (1, 12))
+
+
+def _loss(model: "PreTrainedModel", tokens: "torch.Tensor") -> float:
+    import torch
+
+    with torch.inference_mode():
+        return model(tokens, labels=tokens).loss.item()
+
+
+def _positions_asked(
+    model: "PreTrainedModel", function: Callable, given: tuple
+) -> "torch.Tensor | None":
+    """Return the `position_ids` with which a function calls a model."""
+    asked = []
+
+    def note(module: object, args: tuple, kwargs: dict) -> None:
+        asked.append(kwargs.get("position_ids"))
+
+    hook = model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        function(model, *given)
+    finally:
+        hook.remove()
+    return asked[-1] if asked else None
 
 
 def _list(values: "torch.Tensor") -> list[float]:

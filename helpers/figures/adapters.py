@@ -120,15 +120,15 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
 
     Example:
         >>> adapter_places().get_title("left")
-        'Where adapters are in a block'
+        'Where adapters sit in a block'
 
     Taught in: notebooks/03_lora.ipynb
     """
-    ax = canvas(5.9, 6.15, title="Where adapters are in a block", ax=ax)
+    ax = canvas(5.9, 6.15, title="Where adapters sit in a block", ax=ax)
     frozen = dict.fromkeys(("norm 1", "q k v", "o", "norm 2", "gate up", "down"), "frozen")
     left, right = (draw_block(ax, x, roles=frozen, bottom=0.5) for x in (1.25, 4.9))
     label(ax, (0.1, 6.0), "LoRA: beside linear layers", bold=True, align="left")
-    label(ax, (3.7, 6.0), "classic: behind each half", bold=True, align="left")
+    label(ax, (3.62, 6.0), "classic: after each sublayer", bold=True, align="left")
     for part, text in {"q k v": "3 × B A", "o": "B A", "gate up": "2 × B A", "down": "B A"}.items():
         _beside(ax, left[part], text)
     for last in ("o", "down"):
@@ -136,10 +136,10 @@ def adapter_places(*, ax: "Axes | None" = None) -> "Axes":
     key(ax, (0.1, 0.15), ["frozen", "trained", "plain"])
     return describe(
         ax,
-        "Two transformer blocks, their layers frozen. In the left one, trained products B A are "
-        "beside the linear layers: three at q, k, v, one at o, two at gate and up, one at down. In "
-        "the right one a trained adapter is behind o and one behind down, before the result is "
-        "added to the residual stream",
+        "One transformer block, drawn twice, its layers frozen. At the left, trained products B A "
+        "are beside the linear layers: three at q, k, v, one at o, two at gate and up, one at "
+        "down. At the right, a trained adapter comes after o and one after down, before the result "
+        "is added to the residual stream",
     )
 
 
@@ -266,7 +266,9 @@ def rounded_back(gap: float, update: float, *, ax: "Axes | None" = None) -> "Axe
     from matplotlib.patches import Circle, Rectangle
 
     if not 0 < update <= 0.9 * gap:
-        raise ValueError(f"update is {update}: it must be above 0 and at most 0.9 of {gap}, the gap")
+        raise ValueError(
+            f"update is {update}: it must be above 0 and at most 0.9 of {gap}, the gap"
+        )
     back = update < gap / 2
     middle, step, y = 3.65, 2.6, 1.25  # the level in the middle, and from level to level
     title = "An update that is smaller than half a gap is rounded away"
@@ -285,12 +287,12 @@ def rounded_back(gap: float, update: float, *, ax: "Axes | None" = None) -> "Axe
     label(ax, (after, y + 0.9), f"after the update of {update:.2g}", role="trained", bold=True)
     half = middle + step / 2
     ax.plot([half, half], [y - 0.6, y + 0.36], color=colors.edge, lw=1.2, ls=(0, (4, 3)))
-    label(ax, (half, y + 0.5), f"half way: {gap / 2:.2g}", size=SMALL, align="left")
+    label(ax, (half, y + 0.5), f"halfway: {gap / 2:.2g}", size=SMALL, align="left")
     told = "rounding takes everything in the shaded stretch back to the middle"
     label(ax, (middle, 0.3), told, bold=True)
     return describe(
         ax,
         f"Three of sixteen values on a line, {gap:.2g} apart. A weight on the middle one moves by "
-        f"{update:.2g}, {'less' if back else 'more'} than the {gap / 2:.2g} that are half way to "
+        f"{update:.2g}, {'less' if back else 'more'} than the {gap / 2:.2g} that are halfway to "
         f"the next, so rounding {'puts it back' if back else 'takes it there'}",
     )

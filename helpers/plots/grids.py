@@ -49,7 +49,8 @@ def matrices(
     if axes is None:
         import matplotlib.pyplot as plt
 
-        look = {"figsize": (7.4, 2.9), "sharey": True, "squeeze": False, "layout": "constrained"}
+        size = (min(7.4, 0.9 + 2.5 * len(tables)), 2.9)  # close to square tables, without gaps
+        look = {"figsize": size, "sharey": True, "squeeze": False, "layout": "constrained"}
         axes = plt.subplots(1, len(tables), **look)[1][0]
     flat = [value for table in tables.values() for row in table for value in row]
     highest = max(value for value in flat if not math.isnan(value))

@@ -121,6 +121,7 @@ def bars(
 def spread(
     values: Mapping[str, Sequence[float]],
     *,
+    notes: Mapping[str, str] | None = None,
     reference: Reference | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
@@ -128,6 +129,7 @@ def spread(
 
     Args:
         values: For each row's name, its numbers, in any unit.
+        notes: For some of the names, what to write at the right instead of the median.
         reference: A name and a value: a dashed line to compare with.
         ax: Where to draw; a new figure without it.
 
@@ -149,7 +151,7 @@ def spread(
         middle = statistics.median(found)
         ax.plot(list(found), [row] * len(found), "o", color=COLORS["blue"], alpha=0.3, mec="none")
         ax.vlines(middle, row - 0.28, row + 0.28, color=INK, linewidth=2, zorder=3)
-        note(ax, row, number(middle))
+        note(ax, row, (notes or {}).get(name, number(middle)))
         told.append(
             f"{name}: median {number(middle)}, {number(min(found))} to {number(max(found))}"
         )

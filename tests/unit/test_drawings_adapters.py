@@ -3,6 +3,7 @@
 import matplotlib
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.patches import Rectangle
 
 matplotlib.use("Agg")
 from drawn import words
@@ -98,10 +99,10 @@ def test_an_update_is_drawn_to_scale_between_two_levels():
     gap = levels[2] - levels[1]
     assert before == pytest.approx(levels[1])
     assert after - before == pytest.approx(gap / 4)
-    (shaded,) = [patch for patch in ax.patches if hasattr(patch, "get_width")]
+    (shaded,) = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     assert shaded.get_x() + shaded.get_width() == pytest.approx(levels[1] + gap / 2)
     found = " ".join(words(ax))
-    assert "half way: 0.01" in found and "update of 0.005" in found
+    assert "halfway: 0.01" in found and "update of 0.005" in found
 
 
 @pytest.mark.parametrize(("update", "told"), [(0.009, "puts it back"), (0.011, "takes it there")])

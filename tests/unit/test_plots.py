@@ -263,6 +263,7 @@ def test_spread_marks_the_median_of_each_row():
     assert rows == [[[1, 0], [9, 0], [2, 0]], [[3, 1]]]
     assert [strokes.get_segments()[0][0][0] for strokes in ax.collections] == [2, 3]
     assert (texts(ax), names(ax)) == (["2", "3"], ["a", "b"])
+    assert texts(plots.spread({"a": [1, 9, 2], "b": [3]}, notes={"a": "best"})) == ["best", "3"]
     with pytest.raises(ValueError, match="at least one value in each"):
         plots.spread({"a": []})
 

@@ -32,10 +32,12 @@ def test_every_variant_was_trained_with_the_same_three_seeds():
         ("lora_ablation_cpu", "variant"),
         ("full_or_lora_cpu", "way"),
         ("new_token_cpu", ["use", "row_trained"]),
+        ("recovery_cpu", ["base", "trained_on"]),
     ):
         runs = records.rows(name)
         if "story_perplexity" in runs:  # the others are the search for a rate
             runs = runs[runs["story_perplexity"].notna() & runs["seed"].notna()]
+        runs = runs[runs["seed"].notna()]  # an untrained base has none
         assert all(sorted(seeds) == [42, 43, 44] for _, seeds in runs.groupby(what)["seed"]), name
 
 
@@ -48,6 +50,18 @@ def test_a_rate_was_searched_until_it_was_not_at_the_edge():
         assert 0 < best < len(tried) - 1
         used = runs[(runs["way"] == way) & (runs["steps"] == 180)]["learning_rate"].unique()
         assert used.tolist() == [tried["learning_rate"].iloc[best]]
+
+
+def test_an_adapter_wins_back_a_part_of_what_4_bits_cost_and_not_all():
+    """Chapter 2: against the 16-bit model trained alike. Against it untrained, nearly all."""
+    runs = records.rows("recovery_cpu")
+    loss = runs.pivot_table(index=["trained_on", "base"], values="paragraphs_loss")[
+        "paragraphs_loss"
+    ]
+    before = loss["nothing", "4 bits"] - loss["nothing", "16 bits"]
+    after = loss["text", "4 bits"] - loss["text", "16 bits"]
+    assert 0.25 < 1 - after / before < 0.45
+    assert loss["text", "4 bits"] - loss["nothing", "16 bits"] < 0.1 * before
 
 
 def test_rows_of_a_record_without_runs_are_refused():
