@@ -26,7 +26,6 @@ COMPUTED = {
     "size-of-the-file": f"{4_884_480 * 32 // 8}",
     "loss-of-a-probability": "0.34",  # e to the -0.34 is 0.712: below
     "perplexity": "3.2",
-    "half-a-bin": f"{(4 - -4) / 32}",
     "absmax-codes": "0.8",
     "bits-of-a-larger-block": f"{(128 * 4 + 32) / 128}",
     "lora-rank-parameters": f"{2048 * 8 + 8 * 512}",
