@@ -1,6 +1,6 @@
 """Drawings of ideas. Each draws on an `Axes` and returns it."""
 
-from helpers.figures.adapters import adapter_places, adapter_uses, lora_matrices
+from helpers.figures.adapters import adapter_places, adapter_uses, lora_matrices, rounded_back
 from helpers.figures.appendix_b import bit_fields
 from helpers.figures.batches import label_shift, row_to_batch
 from helpers.figures.decisions import choose_format, decision
@@ -9,7 +9,7 @@ from helpers.figures.engines import parity
 from helpers.figures.generation import generation_loop, rotary_positions
 from helpers.figures.memory import block_memory, step_memory
 from helpers.figures.packing import attention_masks, padding_packing
-from helpers.figures.quantized import number_line, quantized_layer
+from helpers.figures.quantized import block_scales, number_line, quantized_layer
 from helpers.figures.recomputation import checkpointing
 from helpers.figures.remote import tunnel
 from helpers.figures.road import journey
@@ -23,6 +23,7 @@ __all__ = [
     "attention_masks",
     "bit_fields",
     "block_memory",
+    "block_scales",
     "checkpointing",
     "choose_format",
     "decision",
@@ -36,6 +37,7 @@ __all__ = [
     "parity",
     "quantized_layer",
     "rotary_positions",
+    "rounded_back",
     "row_to_batch",
     "step_dtypes",
     "step_memory",

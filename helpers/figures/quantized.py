@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 from helpers.figures.kit import (
     ROLES,
     SMALL,
+    Box,
     Point,
     arrow,
     box,
     canvas,
     connect,
+    grid,
     label,
     timeline,
     tokens,
@@ -20,22 +22,23 @@ from helpers.style import describe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["number_line", "quantized_layer"]
+__all__ = ["block_scales", "number_line", "quantized_layer"]
 
 NAMES = "abcdefgh"
 WEIGHTS, LEVELS = 3.75, 2.75  # heights of the two lines
+BARS = (3.35, 3.8)  # left end, and length of the longest
 PRODUCT, MATRIX, VECTOR = 4.6, (1.6, 0.9), (1.25, 0.52)  # of a layer: place, and sizes
 
 
 def number_line(
-    values: Sequence[float], levels: Sequence[float], *, scale: float, ax: "Axes | None" = None
+    values: Sequence[float], levels: Sequence[float], *, absmax: float, ax: "Axes | None" = None
 ) -> "Axes":
     """Draw how weights become codes, the numbers of their nearest levels, and weights again.
 
     Args:
-        values: A handful of weights of a block, none larger than the scale.
+        values: A handful of weights of a block, none larger than absmax.
         levels: Sixteen values from -1 to 1, ascending; the number of a level is its code.
-        scale: Largest magnitude of the block, by which the levels are multiplied.
+        absmax: Largest magnitude of the block, by which the levels are multiplied.
         ax: Where to draw; a new figure without it.
 
     Returns:
@@ -47,28 +50,28 @@ def number_line(
 
     Example:
         >>> levels = [i / 7.5 - 1 for i in range(16)]
-        >>> number_line([-2.0, 0.1], levels, scale=2.0).get_title("left")
+        >>> number_line([-2.0, 0.1], levels, absmax=2.0).get_title("left")
         'From weight to code and back'
 
     Taught in: notebooks/02_quantization.ipynb
     """
-    if any(abs(value) > scale * 1.0001 for value in values):
-        raise ValueError(f"values must be from {-scale} to {scale}, the block's scale: {values}")
+    if any(abs(value) > absmax * 1.0001 for value in values):
+        raise ValueError(f"values must be from {-absmax} to {absmax}, the block's absmax: {values}")
     if sorted(levels) != list(levels):
         raise ValueError(f"levels must ascend, as codes do, not {list(levels)}")
     ax = canvas(7.3, 4.5, title="From weight to code and back", ax=ax)
     values = sorted(values)
-    codes = [_nearest(value / scale, levels) for value in values]
-    restored = [levels[code] * scale for code in codes]
+    codes = [_nearest(value / absmax, levels) for value in values]
+    restored = [levels[code] * absmax for code in codes]
     label(ax, (0.1, 4.37), "weights of a block", role="frozen", bold=True, align="left")
     for share in (-1, 0, 1):
-        number = f"{share * scale:.3g}".replace("-", "−")
+        number = f"{share * absmax:.3g}".replace("-", "−")
         label(ax, (_along(share), WEIGHTS + 0.26), number, size=SMALL, soft=True)
-    _line_of_levels(ax, levels, scale)
+    _line_of_levels(ax, levels, absmax)
     ax.plot([_along(-1), _along(1)], [WEIGHTS] * 2, color=ROLES["plain"].edge, lw=1.2, zorder=1)
     for name, value, code in zip(NAMES, values, codes, strict=False):
-        _named(ax, (_along(value / scale), WEIGHTS), name)
-        start, end = (_along(value / scale), WEIGHTS - 0.13), (_along(levels[code]), LEVELS + 0.13)
+        _named(ax, (_along(value / absmax), WEIGHTS), name)
+        start, end = (_along(value / absmax), WEIGHTS - 0.13), (_along(levels[code]), LEVELS + 0.13)
         arrow(ax, start, end)
     _table(ax, values, codes, restored)
     pairs = ", ".join(f"{v:.3f} to {r:.3f}" for v, r in zip(values, restored, strict=True))
@@ -84,7 +87,7 @@ def _nearest(value: float, levels: Sequence[float]) -> int:
 
 
 def _along(share: float) -> float:
-    """Return where a value is on the lines, given as a share of the scale."""
+    """Return where a value is on the lines, given as a share of the absmax."""
     return 3.65 + 3.4 * share
 
 
@@ -96,14 +99,14 @@ def _named(ax: "Axes", at: Point, name: str) -> None:
     label(ax, at, name, role="frozen", size=SMALL)
 
 
-def _line_of_levels(ax: "Axes", levels: Sequence[float], scale: float) -> None:
+def _line_of_levels(ax: "Axes", levels: Sequence[float], absmax: float) -> None:
     color = ROLES["plain"].edge
     ax.plot([_along(-1), _along(1)], [LEVELS] * 2, color=color, lw=1.2, zorder=1)
     for code, level in enumerate(levels):
         x = _along(level)
         ax.plot([x, x], [LEVELS - 0.1, LEVELS + 0.1], color=color, lw=1.8, zorder=2)
         label(ax, (x, LEVELS - 0.22), str(code), size=SMALL)
-    text = f"{len(levels)} levels and their codes, times the block's scale of {scale:.3f}"
+    text = f"{len(levels)} levels and their codes, times the block's absmax of {absmax:.3f}"
     label(ax, (0.1, LEVELS - 0.5), text, bold=True, align="left")
 
 
@@ -196,3 +199,85 @@ def _four_bits(ax: "Axes", n_bytes: Mapping[str, float]) -> None:
     for a, b in ((weights, product), (given, cast), (cast, product)):
         connect(ax, a, b)
     connect(ax, product, box(ax, (6.5, 0.5), "output", size=VECTOR, note="as the input"))
+
+
+def block_scales(
+    out_features: int,
+    in_features: int,
+    *,
+    block_size: int,
+    group_size: int = 256,
+    ax: "Axes | None" = None,
+) -> "Axes":
+    """Draw a weight matrix cut into blocks, and what a block stores with one or two scales.
+
+    Args:
+        out_features: Rows of the weight.
+        in_features: Columns of the weight, a multiple of the block size.
+        block_size: How many weights have a scale in common.
+        group_size: How many scales have a scale in common, in double quantization.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes: at the left the blocks of a few rows, at the right what is stored, the two
+        bars of a block as long as they have bits.
+
+    Raises:
+        ValueError: A row can't be cut into whole blocks.
+
+    Example:
+        >>> block_scales(1536, 576, block_size=64).get_title("left")
+        'Every block has a scale, and the scales can have scales'
+
+    Taught in: notebooks/02_quantization.ipynb
+    """
+    if in_features % block_size:
+        raise ValueError(f"rows of {in_features} can't be cut into blocks of {block_size}")
+    ax = canvas(7.3, 3.2, title="Every block has a scale, and the scales can have scales", ax=ax)
+    block = _blocks(ax, out_features, in_features, block_size)
+    codes = (f"{block_size} codes × 4 bits", 4 * block_size, "frozen")
+    once, twice = 4 + 32 / block_size, 4 + 8 / block_size + 32 / (block_size * group_size)
+    inch = BARS[1] / (4 * block_size + 32)  # of a bit
+    rows = (
+        (
+            2.7,
+            "one block",
+            [codes, ("32", 32, "plain")],
+            f"+ an FP32 scale: {once:.4g} bits a weight",
+        ),
+        (1.72, "double quantization", [codes, ("", 8, "plain")], "+ a scale in 8 bits"),
+    )
+    for y, name, parts, text in rows:
+        n_bits = sum(amount for _, amount, _ in parts)
+        *_, scale = timeline(ax, (BARS[0], y), parts, length=inch * n_bits)
+        label(ax, (BARS[0], y + 0.3), name, bold=True, align="left")
+        label(ax, (sum(BARS), y + 0.3), text, size=SMALL, align="right")
+        arrow(ax, block.right, (BARS[0] - 0.03, y))
+    group = [(f"{group_size} scales × 8 bits", 8 * group_size, "plain"), ("", 32, "plain")]
+    timeline(ax, (BARS[0], 0.72), group, length=BARS[1])
+    arrow(ax, scale.bottom, (scale.x, 0.9))
+    text = f"+ an FP32 scale for these {group_size} scales: {twice:.4g} bits a weight"
+    label(ax, (sum(BARS), 0.38), text, size=SMALL, align="right")
+    return describe(
+        ax,
+        f"A matrix of {out_features:,} rows of {in_features:,} weights, each row cut into "
+        f"{in_features // block_size} blocks of {block_size}. A block stores {block_size} codes of "
+        f"4 bits and a scale of 32 bits: {once:.4g} bits a weight. Double quantization stores "
+        f"the scale in 8 bits, and {group_size} scales share one of 32: {twice:.4g} bits",
+    )
+
+
+def _blocks(ax: "Axes", out_features: int, in_features: int, block_size: int) -> Box:
+    """Draw the blocks of a few rows, and return where the last one of the second row is."""
+    n_blocks, left, top = in_features // block_size, 0.15, 2.55
+    cell = min(0.27, 2.45 / n_blocks)
+    roles: list[list[str | None]] = [[None] * n_blocks for _ in range(6)]
+    roles[2][-1] = "frozen"
+    drawn = grid(ax, (left, top), roles, cell=cell)
+    text = f"{out_features:,} × {in_features:,} weights"
+    label(ax, (left, top + 0.22), text, bold=True, align="left")
+    bottom = top - 6 * cell
+    label(ax, (left + n_blocks * cell / 2, bottom - 0.12), "⋮", soft=True)
+    text = f"a square: a block of {block_size} weights"
+    label(ax, (left, bottom - 0.36), text, size=SMALL, soft=True, align="left")
+    return drawn[2][-1]

@@ -64,13 +64,16 @@ DRAWINGS = {  # name: how it is drawn
         ["The", " capital", " of", " France", " is"], NEXT
     ),
     "rotary_positions": lambda: figures.rotary_positions(64, theta=100_000.0),
-    "number_line": lambda: figures.number_line([-0.31, -0.02, 0.02, 0.22], NF4, scale=0.31),
+    "number_line": lambda: figures.number_line([-0.31, -0.02, 0.02, 0.22], NF4, absmax=0.31),
+    "block_scales": lambda: figures.block_scales(1536, 576, block_size=64),
     "quantized_layer": lambda: figures.quantized_layer(1536, 576, block_size=64),
     "lora_matrices": lambda: figures.lora_matrices(576, 1536, rank=16, alpha=32),
     "lora_matrices, square": lambda: figures.lora_matrices(576, 576, rank=8, alpha=16),
     "lora_matrices, tall": lambda: figures.lora_matrices(1536, 576, rank=16, alpha=16),
     "adapter_places": figures.adapter_places,
     "adapter_uses": figures.adapter_uses,
+    "rounded_back": lambda: figures.rounded_back(0.0176, 0.00097),
+    "rounded_back, far": lambda: figures.rounded_back(0.0176, 0.0158),
     "row_to_batch": lambda: figures.row_to_batch(
         ROW, text="".join(PIECES), pieces=PIECES, encoded=ENCODED
     ),
