@@ -298,9 +298,9 @@ def _step_name(row: Mapping[str, Any]) -> str:
         "all weights": not setting["lora"],
         setting["quantization"] or setting["precision"]: True,
         "autocast": setting["autocast"],
-        "trained in 16 bits": setting["pure"],
-        "rest in 16 bits": setting["quantization"] and not setting["upcast"],
-        setting["way"]: setting["way"] != "loop",
+        "rest in 32 bits": setting["upcast"],
+        f"{setting['loss']} loss": setting["loss"],
+        setting["trainer"]: setting["trainer"] != "loop",
         setting["kernel"] or setting["attention"]: setting["kernel"]
         or setting["attention"] != "sdpa",
         "no checkpointing": not setting["checkpointing"],

@@ -25,7 +25,8 @@ QWEN3 = Row(model="Qwen3-4B", batch=2, seq=1024, precision="bf16", lora=LORA)
 LARGE = Row(model="Llama-3.1-8B", batch=1, seq=2048, precision="bf16", lora=LORA)
 ALL_WEIGHTS = Row(model="Qwen2.5-0.5B", batch=4, seq=512, precision="fp32")
 MASTERS = Row(model="SmolLM2-1.7B", batch=4, seq=512, precision="fp32", autocast=True)
-PURE = Row(model="SmolLM2-1.7B", batch=4, seq=512, precision="bf16", pure=True)
+PURE = Row(model="SmolLM2-1.7B", batch=4, seq=512, precision="bf16")
+SFT: dict[str, Any] = {"trainer": "sft", "autocast": True, "optimizer": "adamw_torch_fused"}
 # As on a T4: its memory, FP16, and the kernel of SDPA that it takes.
 T4 = Row(
     model="Qwen2.5-7B",
@@ -43,11 +44,11 @@ T4 = Row(
 CHANGES: list[tuple[Row, dict[str, Any]]] = [
     (SMALL, {}),
     (SMALL, {"quantization": "nf4"}),
-    (SMALL, {"way": "sft", "autocast": True}),
+    (SMALL, SFT),
     (QWEN3, {}),
     (QWEN3, {"quantization": "nf4"}),
-    (QWEN3, {"quantization": "nf4", "upcast": False}),
-    (QWEN3, {"quantization": "nf4", "upcast": False, "way": "sft", "autocast": True}),
+    (QWEN3, {"quantization": "nf4", "upcast": True}),
+    (QWEN3, {"quantization": "nf4", "adapter_precision": "bf16", **SFT}),
     (T4, {}),
     (T4, {"seq": 2304}),
     (T4, {"seq": 2688}),
@@ -59,17 +60,17 @@ CHANGES: list[tuple[Row, dict[str, Any]]] = [
     (SMALL, {"checkpointing": False}),
     (SMALL, {"attention": "eager"}),
     (SMALL, {"kernel": "FLASH_ATTENTION"}),
-    (SMALL, {"way": "dpo", "autocast": True}),
-    (SMALL, {"way": "liger"}),
+    (SMALL, SFT | {"trainer": "dpo"}),
+    (SMALL, {"loss": "liger"}),
     (SMALL, {"batch": 1, "seq": 8192}),
-    (SMALL, {"batch": 1, "seq": 8192, "way": "sft", "autocast": True}),
+    (SMALL, {"batch": 1, "seq": 8192, **SFT}),
     (T4, {"model": "Qwen3-4B", "quantization": "nf4", "seq": 3072}),
     (T4, {"model": "Qwen3-4B", "quantization": "nf4", "seq": 4352}),
     (SMALL, {"quantization": "nf4-double"}),
     (LARGE, {}),
     (T4, {"model": "Llama-3.1-8B", "seq": 1664}),
     (T4, {"model": "Llama-3.1-8B", "seq": 2944}),
-    (QWEN3, {"way": "sft", "autocast": True}),
+    (QWEN3, SFT),
     (LARGE, {"model": "Mistral-7B-v0.3", "quantization": "nf4", "seq": 8192}),
     (ALL_WEIGHTS, {"optimizer": "adamw_torch_fused"}),
     (PURE, {"optimizer": "adamw_bnb_8bit"}),
@@ -105,7 +106,7 @@ def rows(job: Job) -> list[dict[str, Any]]:
 
 
 def _is_for_cpu(row: Row) -> bool:
-    on_gpu = row.way == "liger" or row.optimizer.startswith("paged")
+    on_gpu = row.loss == "liger" or row.optimizer.startswith("paged")
     return not on_gpu and row.kernel not in FLASH_ATTENTION
 
 
@@ -122,8 +123,8 @@ def _one_of_each_kind(chosen: list[Row]) -> list[Row]:
     for row in chosen:
         kinds = {
             ("model", row.model),
-            ("weights", row.precision, row.pure, row.autocast, row.upcast),
-            ("trainer", row.way, row.quantization),
+            ("weights", row.precision, row.lora is None, row.autocast, row.upcast),
+            ("trainer", row.trainer, row.loss, row.quantization),
             *(row.optimizer, row.attention, row.kernel, row.checkpointing),
         }
         if not kinds <= seen:
@@ -154,7 +155,7 @@ def measure(job: Job, **setting: Any) -> dict[str, Any]:
     if job.rehearse:
         config = type(config)(**TINY, tie_word_embeddings=config.tie_word_embeddings)
     try:
-        if row.way in ("sft", "dpo"):
+        if row.trainer != "loop":
             measured, model = run_trainer(row, config, device=job.device, scratch=job.scratch)
         else:
             measured, model = run_loop(row, config, device=job.device)
@@ -238,16 +239,8 @@ def plan_of(setting: dict[str, Any], environment: dict[str, Any]) -> memory.Plan
         gib, capability = environment["gpu_bytes"] / GIB, float(environment["capability"])
         card = memory.Card(environment["gpu"], gib, capability)
     kernel = f"{card.sdpa_kernel.upper()}_ATTENTION"
-    reasons = {
-        f"{row.way} has a loss of its own, and a plan has that of transformers": row.way != "loop",
-        "in a plan nothing is autocast": row.autocast,
-        "in a plan trained weights are float32": row.pure,
-        "in a plan what is not quantized is float32": bool(row.quantization) and not row.upcast,
-        f"in a plan for this card the kernel is {kernel}": row.kernel not in (None, kernel),
-    }
-    for reason, applies in reasons.items():
-        if applies:
-            return reason
+    if row.kernel not in (None, kernel):
+        return f"in a plan for this card the kernel is {kernel}"
     try:
         return memory.plan(row.model, gpu=card, **row.step)
     except ValueError as error:  # such as bfloat16 on a card that only emulates it

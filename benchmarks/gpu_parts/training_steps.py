@@ -25,25 +25,22 @@ FLASH_ATTENTION = {  # packages beside torch, by the name that transformers has 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row(memory.TrainingStep):
-    """A training step, with what a plan does not know of it.
+    """A training step of a plain loop, if nothing else is said, and how it is run.
 
     Attributes:
         model: A name of `memory.ARCHITECTURES`, its owner left out.
-        way: `"loop"`, `"liger"` for a loop with Liger's loss, or `"sft"` or `"dpo"` for trl's
-            trainers.
-        upcast: Whether `prepare_model_for_kbit_training` makes what is not quantized float32.
-        pure: Whether trained weights keep the precision; without it they are float32.
-        autocast: Whether operations compute in bfloat16, whatever the weights are.
         kernel: Of attention: None for torch's choice among those of SDPA, a name of
             `torch.nn.attention.SDPBackend`, or one of `FLASH_ATTENTION`.
         capped: Whether it runs with the memory of a small card, see `benchmarks/gpu.py`.
     """
 
     model: str
-    way: str = "loop"
-    upcast: bool = True
-    pure: bool = False
+    lora: dict[str, Any] | None = None
+    trainer: str = "loop"
     autocast: bool = False
+    optimizer: str = "adamw_torch"
+    attention: str = "sdpa"
+    padded: bool = False  # all rows are of one length
     kernel: str | None = None
     capped: bool = False
 
@@ -144,7 +141,7 @@ def _load(row: Row, config: Any, *, device: str) -> Any:
 
 def _adapt(model: Any, row: Row, *, device: str) -> Any:
     """Make a model ready to be trained, as the trainers do by themselves."""
-    if row.way == "liger":
+    if row.loss == "liger":
         _use_ligers_loss(model)
     if row.lora is not None:
         with torch.device(device):
@@ -153,8 +150,8 @@ def _adapt(model: Any, row: Row, *, device: str) -> Any:
         model.activation_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
     for parameter in model.parameters():
-        if parameter.requires_grad and not row.pure:
-            parameter.data = parameter.data.float()
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(row.trained_dtype)
     return model.train()
 
 
@@ -187,7 +184,7 @@ def _trainer(row: Row, model: Any, *, device: str, scratch: Path) -> Any:
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
     n_rows = N_STEPS * row.batch
-    if row.way == "sft":
+    if row.trainer == "sft":
         kind, settings_of = SFTTrainer, SFTConfig
         data = row_set([row.seq] * n_rows, vocabulary=model.config.vocab_size)
     else:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from onegpu.command_line import doctor, fetch, inspect, parity, plan, preflight
+from onegpu.command_line import doctor, fetch, inspect, parity, plan, plan_serving, preflight
 from onegpu.doctor import Check
 from onegpu.downloads import PROJECT
 
@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "parser", "run"]
 
 COMMANDS = {
     "plan": plan,
+    "plan-serving": plan_serving,
     "preflight": preflight,
     "parity": parity,
     "inspect": inspect,

@@ -1,10 +1,13 @@
 """Will it fit? The peak memory of a training step, traced before there is a GPU."""
 
+from onegpu.memory.answers import Fit, Switch, compare, explain, fit
 from onegpu.memory.architectures import ARCHITECTURES
 from onegpu.memory.cards import CARDS, Card
+from onegpu.memory.inference import ServingPlan, plan_serving
 from onegpu.memory.measurement import Measurement, measure
-from onegpu.memory.planner import Plan, plan
+from onegpu.memory.planner import Plan, plan, plan_trainer
 from onegpu.memory.replay import KINDS, Moment, Phase
+from onegpu.memory.serving import ENGINES, Serving
 from onegpu.memory.table import as_text, sweep
 from onegpu.memory.training_step import CHOICES, TrainingStep
 
@@ -12,15 +15,25 @@ __all__ = [
     "ARCHITECTURES",
     "CARDS",
     "CHOICES",
+    "ENGINES",
     "KINDS",
     "Card",
+    "Fit",
     "Measurement",
     "Moment",
     "Phase",
     "Plan",
+    "Serving",
+    "ServingPlan",
+    "Switch",
     "TrainingStep",
     "as_text",
+    "compare",
+    "explain",
+    "fit",
     "measure",
     "plan",
+    "plan_serving",
+    "plan_trainer",
     "sweep",
 ]

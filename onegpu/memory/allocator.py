@@ -1,17 +1,19 @@
 """A simulated caching allocator: what torch reserves on a GPU for a list of allocations.
 
-The rules are those of torch's CUDACachingAllocator with its default settings.
+The rules are those of torch's CUDACachingAllocator with its default settings, at a card's end too.
 
 Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management
+Source: https://github.com/pytorch/pytorch/blob/v2.13.0/c10/cuda/CUDACachingAllocator.cpp, `malloc`
 """
 
 import bisect
 import dataclasses
+import math
 from typing import Self
 
 from onegpu.machine import MIB
 
-__all__ = ["CachingAllocator"]
+__all__ = ["CachingAllocator", "OutOfMemoryError"]
 
 ROUND = 512  # every block is a multiple of it
 SMALL = MIB  # blocks up to it come from segments of SMALL_SEGMENT
@@ -49,12 +51,30 @@ def _round_up(n_bytes: int, step: int) -> int:
     return -(-n_bytes // step) * step
 
 
+class OutOfMemoryError(MemoryError):
+    """A new segment does not fit, not even after all cached segments were given back.
+
+    Args:
+        asked_bytes: Size of the segment.
+        free_bytes: What of the card no segment takes.
+    """
+
+    def __init__(self, *, asked_bytes: int, free_bytes: int) -> None:
+        super().__init__(f"{asked_bytes:,} bytes were asked for, and {free_bytes:,} are free")
+        self.asked_bytes, self.free_bytes = asked_bytes, free_bytes
+
+
 class CachingAllocator:
     """Takes and gives blocks as torch does on a GPU, and keeps count.
 
+    Args:
+        capacity: Bytes that segments may take: a card's memory without CUDA's context; None for
+            no limit.
+
     Attributes:
         allocated: Bytes in blocks that are in use.
-        reserved: Bytes in segments, which only `empty_cache` gives back.
+        reserved: Bytes in segments. Cached ones, which nothing uses, are given back by
+            `empty_cache`, and where a new one does not fit.
         blocks: Those in use, by their keys.
     """
 
@@ -62,9 +82,10 @@ class CachingAllocator:
     reserved: int
     blocks: dict[int, Block]
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int | None = None) -> None:
         self.allocated = self.reserved = 0
         self.blocks = {}
+        self._capacity = math.inf if capacity is None else capacity
         self._free: dict[bool, list[Block]] = {True: [], False: []}
         self._next_address = 1 << 47  # the driver hands out decreasing addresses
 
@@ -74,6 +95,9 @@ class CachingAllocator:
         Args:
             key: What `free` will call it by.
             n_bytes: What is asked for; nothing happens for none.
+
+        Raises:
+            OutOfMemoryError: No free block is large enough, and a new segment does not fit.
         """
         if n_bytes <= 0:
             return
@@ -96,6 +120,11 @@ class CachingAllocator:
             segment = LARGE_SEGMENT
         else:
             segment = _round_up(size, ROUND_LARGE)
+        if self.reserved + segment > self._capacity:
+            self.empty_cache()
+            if self.reserved + segment > self._capacity:
+                free_bytes = int(self._capacity) - self.reserved
+                raise OutOfMemoryError(asked_bytes=segment, free_bytes=free_bytes)
         self._next_address -= segment + SMALL_SEGMENT  # the gap keeps segments from touching
         self.reserved += segment
         return Block(self._next_address, segment, is_small)

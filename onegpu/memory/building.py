@@ -1,8 +1,12 @@
-"""A model on `meta`: real code, no weights, with 4-bit layers and an adapter where asked for.
+"""A model on `meta`: real code, no weights, with quantized layers and an adapter if asked for.
 
 Its parameters are made under the tracer, in the order in which transformers loads them.
 """
 
+import copy
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,51 +15,83 @@ from torch import nn
 from onegpu.memory.tracer import Tracer
 from onegpu.memory.training_step import TrainingStep
 
-__all__ = ["build"]
+__all__ = ["ContextManagers", "build", "load"]
+
+Reader = Callable[[], torch.Tensor]
+ContextManagers = Callable[[], tuple[AbstractContextManager, AbstractContextManager]]
 
 BLOCK, BLOCK_OF_SCALES = 64, 256  # of NF4, and of its double quantization
-NOT_QUANTIZED = ("lm_head",)
 
 
-def build(config: Any, step: TrainingStep, *, tracer: Tracer) -> nn.Module:
+def build(
+    config: Any, step: TrainingStep, *, tracer: Tracer, recompute: ContextManagers | None = None
+) -> nn.Module:
     """Return a model ready to be trained, every allocation of its loading traced.
 
     Args:
         config: A configuration of transformers.
-        step: How it will be trained, its precision chosen.
+        step: How it will be trained, everything chosen.
         tracer: The active one.
+        recompute: Of checkpointing: what `torch.utils.checkpoint` takes as `context_fn`.
 
     Returns:
-        The model, in training mode, its trainable weights in float32.
+        The model, in training mode.
     """
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-    from transformers import AutoModelForCausalLM
 
-    config = config.__class__.from_dict(config.to_dict())
-    config.use_cache = False
-    with _untraced(), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=step.dtype, attn_implementation=step.attention
-        )
-    if step.quantization:
-        _load_in_4_bits(model, step, tracer=tracer)
-    else:
-        _load(model)
-    _load_buffers(model)
+    model = load(config, step, tracer=tracer)
     if step.lora is not None:
-        if step.quantization:
+        if step.quantization and step.upcast:
             model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
             tracer.empty_cache()
         tracer.kind = "adapters"
-        settings = {"lora_dropout": 0.0, "task_type": "CAUSAL_LM", **step.lora}
-        model = get_peft_model(model, LoraConfig(**settings, init_lora_weights=False))
+        adapter = copy.deepcopy(step.lora)  # peft writes into it
+        if isinstance(adapter, dict):
+            task = "SEQ_CLS" if step.trainer == "reward" else "CAUSAL_LM"
+            adapter = LoraConfig(**{"lora_dropout": 0.0, "task_type": task, **adapter})
+        if isinstance(adapter, LoraConfig):
+            adapter.init_lora_weights = False
+        model = get_peft_model(model, adapter)
     if step.checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        settings = {"use_reentrant": False}
+        if recompute is not None:
+            settings["context_fn"] = recompute
+        model.activation_checkpointing_enable(settings)
         model.enable_input_require_grads()
     for parameter in model.parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            parameter.data = parameter.data.float()
+        if parameter.requires_grad and parameter.dtype != step.trained_dtype:
+            parameter.data = parameter.data.to(step.trained_dtype)
     return model.train()
+
+
+def load(config: Any, step: TrainingStep, *, tracer: Tracer) -> nn.Module:
+    """Return a model as transformers loads it, every allocation traced.
+
+    Args:
+        config: A configuration of transformers.
+        step: How it will be trained, everything chosen.
+        tracer: The active one.
+
+    Returns:
+        The model, quantized if it is to be.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    config = config.__class__.from_dict(config.to_dict())
+    config.use_cache = False
+    settings = {"dtype": step.dtype, "attn_implementation": step.attention}
+    kind = AutoModelForCausalLM
+    if step.trainer == "reward":
+        kind, config.num_labels = AutoModelForSequenceClassification, 1
+        config.pad_token_id = 0
+    with _untraced(), torch.device("meta"):
+        model = kind.from_config(config, **settings)
+    if step.quantization:
+        _load_quantized(model, step, tracer=tracer)
+    else:
+        _load(model, tracer=tracer)
+    _load_buffers(model)
+    return model
 
 
 def _untraced() -> Any:
@@ -64,7 +100,7 @@ def _untraced() -> Any:
     return _disable_current_modes()
 
 
-def _load(model: nn.Module) -> None:
+def _load(model: nn.Module, *, tracer: Tracer) -> None:
     """Make every parameter again, in the order of the modules; tied ones once."""
     made: dict[nn.Parameter, nn.Parameter] = {}
     for module in model.modules():
@@ -72,8 +108,24 @@ def _load(model: nn.Module) -> None:
             if parameter is None:
                 continue
             if parameter not in made:
-                made[parameter] = nn.Parameter(_empty_like(parameter), parameter.requires_grad)
+                new = _read(parameter, tracer=tracer)
+                made[parameter] = nn.Parameter(new, parameter.requires_grad)
             module._parameters[name] = made[parameter]
+
+
+def _read(parameter: nn.Parameter, *, tracer: Tracer) -> torch.Tensor:
+    """Make a weight again. Those of experts, of three dimensions, are put together on the card.
+
+    They lie in the file one by one: read, stacked, and the two halves of gate and up joined.
+    """
+    hidden = []
+    if parameter.ndim == 3:
+        n_bytes = parameter.numel() * parameter.element_size()
+        hidden = [tracer.hidden(n_bytes, "experts, read (hidden)") for _ in range(2)]
+    new = _empty_like(parameter)
+    for key in hidden:
+        tracer.free(key)
+    return new
 
 
 def _load_buffers(model: nn.Module) -> None:
@@ -83,21 +135,34 @@ def _load_buffers(model: nn.Module) -> None:
                 module._buffers[name] = _empty_like(buffer)
 
 
-def _load_in_4_bits(model: nn.Module, step: TrainingStep, *, tracer: Tracer) -> None:
-    """Make every parameter again as transformers does, and quantize the linear layers."""
+def _load_quantized(model: nn.Module, step: TrainingStep, *, tracer: Tracer) -> None:
+    """Make every parameter again as transformers does, and quantize the linear layers.
+
+    One weight after the other is loaded in 16 bits and quantized, so there is only one of them.
+    """
+    bits = 8 if step.quantization == "int8" else 4
     named = sorted(model.named_parameters(), key=lambda item: _natural(item[0]))
-    quantized = {name for name, _ in named if _is_quantized(model, name)}
+    quantized = _quantized_weights(model)
     # transformers first takes the whole model's memory in one block, and frees it at once
-    n_bytes = sum(p.numel() * (0.5 if n in quantized else p.element_size()) for n, p in named)
+    n_bytes = sum(p.numel() * (bits / 8 if n in quantized else p.element_size()) for n, p in named)
     tracer.free(tracer.hidden(int(n_bytes) // 2 * 2, "warm-up of the allocator (hidden)"))
-    for name, parameter in named:
-        if name in quantized:
-            _quantize_layer(model, name.removesuffix(".weight"), step)
+    for name, parameter, read in _readers(named, tracer=tracer):
+        if name not in quantized:
+            _replace(model, parameter, nn.Parameter(read(), parameter.requires_grad))
+        elif bits == 8:
+            _quantize_to_8_bits(model, name.removesuffix(".weight"), read)
         else:
-            new = nn.Parameter(_empty_like(parameter), parameter.requires_grad)
-            _replace(model, parameter, new)
-    model.is_loaded_in_4bit = model.is_quantized = True
-    model.quantization_method = "bitsandbytes"
+            _quantize_to_4_bits(model, name.removesuffix(".weight"), read, step)
+    model.is_loaded_in_4bit, model.is_loaded_in_8bit = bits == 4, bits == 8
+    model.is_quantized, model.quantization_method = True, "bitsandbytes"
+
+
+def _readers(
+    named: Iterable[tuple[str, nn.Parameter]], *, tracer: Tracer
+) -> Iterator[tuple[str, nn.Parameter, Reader]]:
+    """Yield each parameter with its name, and a function that reads it from the file."""
+    for name, parameter in named:
+        yield name, parameter, functools.partial(_read, parameter, tracer=tracer)
 
 
 def _natural(name: str) -> list[tuple[int, Any]]:
@@ -105,21 +170,38 @@ def _natural(name: str) -> list[tuple[int, Any]]:
     return [(0, int(part)) if part.isdigit() else (1, part) for part in name.split(".")]
 
 
-def _is_quantized(model: nn.Module, name: str) -> bool:
-    path, _, last = name.rpartition(".")
-    if last != "weight" or path.rpartition(".")[2] in NOT_QUANTIZED:
-        return False
-    return type(model.get_submodule(path)) is nn.Linear
+def _quantized_weights(model: nn.Module) -> set[str]:
+    """Return the names of what bitsandbytes quantizes: linear layers, but for the output layer.
+
+    Weights of three dimensions, those of experts, belong to no linear layer and stay as they are.
+    """
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    kept = set(get_keys_to_not_convert(model))
+    return {
+        f"{path}.weight"
+        for path, module in model.named_modules()
+        if type(module) in (nn.Linear, Conv1D) and path not in kept
+    }
 
 
-def _quantize_layer(model: nn.Module, path: str, step: TrainingStep) -> None:
-    """Put a 4-bit layer in the place of a linear one, whose weight is loaded first."""
+def _sizes(layer: nn.Module) -> tuple[int, int]:
+    """Return the numbers of inputs and outputs of a linear layer; `Conv1D` has them transposed."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    n_in, n_out = layer.weight.shape
+    return n_in, n_out
+
+
+def _quantize_to_4_bits(model: nn.Module, path: str, read: Reader, step: TrainingStep) -> None:
+    """Put a 4-bit layer in the place of a linear one, whose weight is read first."""
     import bitsandbytes
 
     layer = model.get_submodule(path)
-    weight = _empty_like(layer.weight)
+    n_in, n_out = _sizes(layer)
     is_double = step.quantization == "nf4-double"
-    quantized = _quantized(weight, step.dtype, is_double=is_double)
+    quantized = _quantized(read(), (n_out, n_in), step.dtype, is_double=is_double)
     layer_4_bits = bitsandbytes.nn.Linear4bit(
         1,
         1,
@@ -129,14 +211,70 @@ def _quantize_layer(model: nn.Module, path: str, step: TrainingStep) -> None:
         quant_type="nf4",
         device="meta",
     )
-    layer_4_bits.in_features, layer_4_bits.out_features = layer.in_features, layer.out_features
+    layer_4_bits.in_features, layer_4_bits.out_features = n_in, n_out
     quantized.module = layer_4_bits
     layer_4_bits.weight, layer_4_bits.quant_state = quantized, quantized.quant_state
     layer_4_bits.bias = layer.bias
     model.set_submodule(path, layer_4_bits)
 
 
-def _quantized(weight: torch.Tensor, dtype: torch.dtype, *, is_double: bool) -> Any:
+def _quantize_to_8_bits(model: nn.Module, path: str, read: Reader) -> None:
+    """Put an 8-bit layer in the place of a linear one."""
+    from bitsandbytes.nn import Int8Params, Linear8bitLt
+
+    layer = model.get_submodule(path)
+    n_in, n_out = _sizes(layer)
+    read()  # it goes by the processor's memory
+    in_16_bits = _empty(n_out, n_in, dtype=torch.float16)
+    codes = _empty(n_out, n_in, dtype=torch.int8)
+    state: dict[str, Any] = {"CB": codes, "SCB": _empty(n_out)}
+    del in_16_bits
+    layer_8_bits = Linear8bitLt(1, 1, bias=False, has_fp16_weights=False, threshold=6.0)
+    layer_8_bits.in_features, layer_8_bits.out_features = n_in, n_out
+    layer_8_bits.weight = Int8Params(codes, requires_grad=False, **state)
+    layer_8_bits.bias = layer.bias
+    layer_8_bits.forward = functools.partial(_forward_8_bits, layer_8_bits)
+    model.set_submodule(path, layer_8_bits)
+
+
+def _forward_8_bits(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return _Product8Bits.apply(x, layer.weight.CB, layer.bias)
+
+
+class _Product8Bits(torch.autograd.Function):
+    """What a product with an 8-bit weight allocates on a GPU.
+
+    Source: `bitsandbytes.autograd.MatMul8bitLt` and `bitsandbytes.backends.cuda` 0.50
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, codes: torch.Tensor, bias: torch.Tensor | None) -> Any:
+        rows = x.flatten(0, -2)
+        in_16_bits = rows.to(torch.float16)
+        absolute = torch.empty_like(in_16_bits)  # where are the outliers?
+        outliers = torch.empty_like(rows, dtype=torch.bool)
+        del absolute, outliers
+        quantized = torch.empty_like(rows, dtype=torch.int8)
+        scales = rows.new_empty(len(rows), dtype=torch.float32)
+        del in_16_bits
+        in_32_bits = rows.new_empty(len(rows), codes.shape[0], dtype=torch.int32)
+        del quantized, scales
+        result = torch.empty_like(in_32_bits, dtype=torch.float16)
+        del in_32_bits
+        ctx.save_for_backward(x, codes)
+        return result.to(x.dtype).view(*x.shape[:-1], codes.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        x, codes = ctx.saved_tensors
+        weight = codes.to(x.dtype)
+        result = gradients[0].to(x.dtype).flatten(0, -2) @ weight
+        return result.view(x.shape), None, None
+
+
+def _quantized(
+    weight: torch.Tensor, shape: tuple[int, int], dtype: torch.dtype, *, is_double: bool
+) -> Any:
     """Return what `bitsandbytes.functional.quantize_4bit` leaves of a weight."""
     from bitsandbytes.functional import QuantState
     from bitsandbytes.nn import Params4bit
@@ -146,7 +284,7 @@ def _quantized(weight: torch.Tensor, dtype: torch.dtype, *, is_double: bool) -> 
     codes = _empty(-(-weight.numel() // 2), 1, dtype=torch.uint8)
     state = {
         "absmax": absmax,
-        "shape": weight.shape,
+        "shape": torch.Size(shape),
         "dtype": dtype,
         "blocksize": BLOCK,
         "code": _empty(16),

@@ -1,12 +1,22 @@
 """Graphics cards: what they have, and what CUDA itself takes of it."""
 
 import dataclasses
-import math
+import difflib
+import re
+
+from onegpu.machine import GIB, MIB
 
 __all__ = ["CARDS", "Card", "card"]
 
 WORKSPACE = 8_519_680  # cuBLAS below capability 9.0: 2 x 4,096 KiB and 8 x 16 KiB
 WORKSPACE_HOPPER = 33_554_432  # cuBLAS from capability 9.0 on: 8 x 4,096 KiB
+ASSUMED = 8.0  # the capability of a card of which only the memory is given
+NUMBER = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>gib|gb)?")
+# https://github.com/pytorch/pytorch/pull/175253 and https://github.com/pytorch/pytorch/issues/190385
+OLD = (
+    "since {} only PyTorch's builds for CUDA 12.6 (cu126) have kernels for it, and 2.15 may have "
+    "none"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +25,15 @@ class Card:
 
     Attributes:
         name: As one says it.
-        memory_gib: What torch sees of its memory, in GiB.
+        memory_gib: The total that torch sees of its memory, in GiB, as in
+            `torch.cuda.get_device_properties(0).total_memory` and in messages of
+            `OutOfMemoryError`. What a display and other programs take is not subtracted.
         capability: Compute capability.
         context_mib: What CUDA takes for itself before the first tensor, in MiB.
         is_measured: Whether the context was measured on such a card, or is a T4's.
+        source: A link to where somebody's torch, or CUDA, reports the memory; empty where several
+            public logs do, where we measured it, and for a card of your own.
+        note: What to know before renting or buying one.
     """
 
     name: str
@@ -26,6 +41,30 @@ class Card:
     capability: float
     context_mib: float = 141.0
     is_measured: bool = False
+    source: str = ""
+    note: str = ""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes."""
+        return int(self.memory_gib * GIB)
+
+    @property
+    def context_bytes(self) -> int:
+        """What CUDA takes for itself, in bytes."""
+        return int(self.context_mib * MIB)
+
+    def is_like(self, other: "Card") -> bool:
+        """Return whether a step allocates the same on another card.
+
+        Args:
+            other: The other card.
+
+        Returns:
+            Whether number types, kernels and workspaces are the same.
+        """
+        mine = self.has_bf16, self.sdpa_kernel, self.workspace_bytes
+        return mine == (other.has_bf16, other.sdpa_kernel, other.workspace_bytes)
 
     @property
     def has_bf16(self) -> bool:
@@ -34,29 +73,61 @@ class Card:
 
     @property
     def workspace_bytes(self) -> int:
-        """What cuBLAS takes for each thread that multiplies matrices."""
+        """What cuBLAS takes for each thread that multiplies matrices.
+
+        Source:
+            `parseChosenWorkspaceSize` of PyTorch,
+            https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/cuda/CublasHandlePool.cpp
+        """
         return WORKSPACE if self.capability < 9 else WORKSPACE_HOPPER
 
     @property
     def sdpa_kernel(self) -> str:
-        """The kernel that SDPA takes on it: `efficient`, or `flash` from capability 8.0 on."""
+        """The kernel that SDPA takes on it: `efficient`, or `flash` from capability 8.0 on.
+
+        Source:
+            `check_flash_attention_hardware_support` of PyTorch,
+            https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/transformers/cuda/sdp_utils.cpp
+        """
         return "flash" if self.capability >= 8 else "efficient"
 
 
-# The cards by name; the memory is what is left when driver and error correction have taken theirs.
+def _card(
+    name: str, memory_gib: float, capability: float, report: str = "", *, note: str = ""
+) -> Card:
+    source = report and f"https://github.com/{report}"
+    return Card(name, memory_gib, capability, source=source, note=note)
+
+
+# The cards by name, as drivers on Linux show their memory, of which error correction takes some.
+# Where reports differ it is the smallest of recent drivers; Windows shows a few percent more.
 CARDS = {
     card.name: card
     for card in (
         Card("t4", 14.56, 7.5, 140.875, is_measured=True),
-        Card("l4", 22.0, 8.9),
-        Card("a10g", 22.1, 8.6),
-        Card("rtx3090", 23.6, 8.6),
-        Card("rtx4090", 23.5, 8.9),
-        Card("rtx5090", 31.3, 12.0),
-        Card("a100-40", 39.4, 8.0),
-        Card("a100-80", 79.2, 8.0),
-        Card("h100", 79.1, 9.0),
-        Card("h200", 139.8, 9.0),
+        _card("p100", 15.9, 6.0, "openai/jukebox/issues/145", note=OLD.format("2.8")),
+        _card("v100-16", 15.77, 7.0, "meta-llama/llama/issues/918", note=OLD.format("2.11")),
+        _card(
+            "v100-32", 31.74, 7.0, "liucongg/ChatGLM-Finetuning/issues/73", note=OLD.format("2.11")
+        ),
+        _card("l4", 22.03, 8.9, "ArcInstitute/evo2/issues/190"),
+        _card("l40s", 44.39, 8.9),
+        _card("a10g", 22.0, 8.6, "batteries-included/batteries-included/pull/1663"),
+        _card("a6000", 47.4, 8.6),
+        _card("rtx2080ti", 10.76, 7.5, "JDAI-CV/image-captioning/issues/11"),
+        _card("rtx3060", 11.63, 8.6),
+        _card("rtx3090", 23.57, 8.6),
+        _card("rtx4060ti-16", 15.55, 8.9, "boson-ai/higgs-audio/issues/48"),
+        _card("rtx4070", 11.6, 8.9),
+        _card("rtx4080", 15.7, 8.9, "ollama/ollama/issues/9245"),
+        _card("rtx4090", 23.49, 8.9, "Sautenich/UAV-VLA/issues/7"),
+        _card("rtx5080", 15.47, 12.0),
+        _card("rtx5090", 31.36, 12.0, "TrajectoryCrafter/TrajectoryCrafter/issues/20"),
+        _card("a100-40", 39.39, 8.0, "bottlerocket-os/bottlerocket/pull/3873"),
+        _card("a100-80", 79.14, 8.0, "lianqi1008/Control-GIC/issues/6"),
+        _card("h100", 79.11, 9.0, "vllm-project/vllm/issues/27508"),
+        _card("h200", 139.8, 9.0),
+        _card("b200", 178.35, 10.0, "pytorch/ao/pull/4002"),
     )
 }
 
@@ -64,9 +135,15 @@ CARDS = {
 def card(name: str | float | Card) -> Card:
     """Return a card by its name, or any card by its memory.
 
+    A shop's "24 GB" is neither 24e9 bytes nor quite 24 GiB: cards are sold in GiB, of which torch
+    sees up to a tenth less. So give a card on the list by its name, and of another what torch
+    shows.
+
     Args:
-        name: A key of `CARDS`; a number of GiB, which is then taken for a card of capability 8.0;
-            or a card, which is returned as it is.
+        name: A key of `CARDS`, such as `"RTX 4090"` (spaces and capitals do not matter); memory,
+            as a number of GiB or with its unit, `"24gib"` or `"24gb"` (1e9 bytes each), which is
+            then taken for a card of capability 8.0, and says so in its `note`; or a card, which
+            is returned as it is.
 
     Returns:
         The card.
@@ -75,20 +152,33 @@ def card(name: str | float | Card) -> Card:
         ValueError: There is no such card.
 
     Example:
-        >>> card("T4").memory_gib, card(24).memory_gib
-        (14.56, 24.0)
+        >>> card("T4").memory_gib, card(24).memory_gib, round(card("24gb").memory_gib, 2)
+        (14.56, 24.0, 22.35)
     """
     if isinstance(name, Card):
         return name
-    key = str(name).lower().replace(" ", "").replace("_", "-")
-    if key in CARDS:
-        return CARDS[key]
-    try:
-        memory_gib = float(key.removesuffix("gib"))
-    except ValueError:
-        memory_gib = math.nan
-    if not 0 < memory_gib < math.inf:
+    text = re.sub(r"[\s_]", "", str(name).lower())
+    key = text.removeprefix("nvidia").removeprefix("geforce").replace("-", "")
+    by_key = {known.replace("-", ""): known for known in CARDS}
+    for wanted in (key, key.removesuffix("gb")):
+        if wanted in by_key:
+            return CARDS[by_key[wanted]]
+    found = NUMBER.fullmatch(text)
+    memory_gib = float(found["number"]) if found else 0.0
+    if not found or not memory_gib:
+        sizes = [known for known in CARDS if known.startswith(f"{key}-")]
+        close = sizes or [by_key[match] for match in difflib.get_close_matches(key, by_key)]
+        meant = f"did you mean {' or '.join(close)}? Or " if close else ""
         raise ValueError(
-            f"unknown card {name!r}: choose one of {', '.join(CARDS)}, or give its GiB, such as 24"
+            f"unknown card {name!r}: {meant}choose one of {', '.join(CARDS)}, or give the memory "
+            "that torch sees, such as 24 or 24gib, or 24gb for 24e9 bytes"
         )
-    return Card(f"{memory_gib:g} GiB", memory_gib, 8.0)
+    if found["unit"] == "gb":
+        memory_gib *= 1e9 / GIB
+    return Card(
+        f"{memory_gib:.4g} GiB",
+        memory_gib,
+        ASSUMED,
+        note=f"only its memory is known, so it is taken for a card of capability {ASSUMED}, which "
+        f"computes in bfloat16; for another, give Card(name, {memory_gib:.4g}, capability)",
+    )

@@ -47,7 +47,9 @@ class _StatesOnly:
         for parameter, bits in self.trainable:
             n = parameter.numel()
             if not (self.paged and n >= SMALLEST_PAGED):
-                dtype = torch.uint8 if bits == 8 else torch.float32
+                dtype = torch.uint8 if bits == 8 else parameter.dtype
+                if self.bits == 8 and bits == 32:
+                    dtype = torch.float32
                 self.states += [torch.empty(n, dtype=dtype), torch.empty(n, dtype=dtype)]
             if bits == 8:
                 self.states += [torch.empty(-(-n // BLOCK)), torch.empty(-(-n // BLOCK))]

@@ -1,19 +1,24 @@
 """Will it fit? The peak memory of a training step, before there is a GPU."""
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onegpu.machine import GIB, MIB
 from onegpu.memory.architectures import configuration
 from onegpu.memory.cards import Card, card
-from onegpu.memory.replay import Moment, Phase, peaks_of, timeline_of
+from onegpu.memory.measured import unmeasured
+from onegpu.memory.reading import read_step
+from onegpu.memory.replay import Failure, Moment, Phase, peaks_of, timeline_of
 from onegpu.memory.search import largest
 from onegpu.memory.training_step import TrainingStep
 
 if TYPE_CHECKING:
+    from transformers import Trainer
+
     from onegpu.memory.tracer import Event
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "plan_trainer"]
 
 # Reserved memory of a model loaded in NF4 differs from run to run, on one card too. In the recorded
 # runs it is between these shares of what the simulation gives.
@@ -27,11 +32,12 @@ class Plan:
     Attributes:
         model: Name of the model, or its kind.
         card: The card.
-        step: The settings of the training step.
-        phases: The peaks of each phase.
+        step: The settings of the training step, with what was left open chosen.
+        phases: The peaks of each phase, as if the card had no end.
         parts: Bytes of each of `KINDS` at the peak.
         operation: What allocated last before the peak.
         module: The module in which that was.
+        failure: Where the card's memory runs out; None if the step fits.
     """
 
     model: str
@@ -41,6 +47,8 @@ class Plan:
     parts: dict[str, int]
     operation: str
     module: str
+    failure: Failure | None
+    _asked: TrainingStep = dataclasses.field(repr=False, compare=False)
     _config: Any = dataclasses.field(repr=False, compare=False)
     _events: "tuple[Event, ...]" = dataclasses.field(repr=False, compare=False)
 
@@ -51,48 +59,78 @@ class Plan:
 
     @property
     def reserved_bytes(self) -> tuple[int, int]:
-        """Peak of what torch reserves: from, to. The same twice where it is a point."""
+        """Peak of what torch reserves, on a card that is large enough: from, to.
+
+        The same twice where it is a point.
+        """
         simulated = max(phase.reserved_bytes for phase in self.phases)
-        if self.step.quantization is None:
-            return simulated, simulated
-        low, high = (int(share * simulated) for share in NF4_RESERVED)
+        low, high = _reserved(simulated, self.step)
         return max(low, self.allocated_bytes), high
 
     @property
     def process_bytes(self) -> int:
-        """At most what the process takes of the card: the upper end of reserved, and CUDA's own."""
-        return self.reserved_bytes[1] + int(self.card.context_mib * MIB)
+        """At most what the process takes of the card, with what CUDA takes for itself.
+
+        Torch gives back what it caches before it takes more than there is, so this is never more
+        than the card, unless the step does not fit.
+        """
+        wanted = self.reserved_bytes[1] + self.card.context_bytes
+        return wanted if self.failure else min(wanted, self.card.memory_bytes)
 
     @property
     def margin_bytes(self) -> int:
-        """What is left of the card; below zero if it does not fit."""
-        return int(self.card.memory_gib * GIB) - self.process_bytes
+        """What is left of the card; below zero if the step does not fit: what is missing."""
+        if self.failure is None:
+            return self.card.memory_bytes - self.process_bytes
+        for_tensors = self.card.memory_bytes - self.card.context_bytes - self.allocated_bytes
+        return min(for_tensors, self.failure.free_bytes - self.failure.asked_bytes)
 
     @property
     def fits(self) -> bool:
         """Whether it fits."""
-        return self.margin_bytes >= 0
+        return self.failure is None
 
     @property
-    def not_validated(self) -> tuple[str, ...]:
-        """What no measurement has confirmed yet."""
-        step, kind = self.step, self._config.model_type
-        doubts = {
-            f"cards other than a T4 ({self.card.name})": not self.card.is_measured,
-            f"{step.precision} weights": step.precision != "fp16",
-            "full fine-tuning": step.lora is None,
-            "double quantization": step.quantization == "nf4-double",
-            step.optimizer: step.optimizer != "adamw_torch",
-            "without checkpointing": not step.checkpointing,
-            f"the architecture {kind}": kind not in ("llama", "qwen2"),
-        }
-        return tuple(doubt for doubt, applies in doubts.items() if applies)
+    def is_tight(self) -> bool:
+        """Whether it fits only as torch may have to give back what it caches."""
+        wanted = self.reserved_bytes[1] + self.card.context_bytes
+        return self.fits and wanted > self.card.memory_bytes
 
-    def replan(self, **changed: Any) -> "Plan":
-        """Return the plan of another step of this model on this card.
+    @property
+    def verdict(self) -> str:
+        """What to expect, in words."""
+        if not self.fits:
+            return "does not fit"
+        return "fits, tight: close other programs" if self.is_tight else "fits"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the card, and of what is not as one would expect."""
+        text = self._config.get_text_config()
+        experts = ("num_local_experts", "num_experts", "n_routed_experts")
+        notes = {
+            f"{self.card.name}: {self.card.note}": bool(self.card.note),
+            "the weights of experts have three dimensions and stay in 16 bits: bitsandbytes "
+            "quantizes linear layers": bool(self.step.quantization)
+            and any(getattr(text, name, None) for name in experts),
+            "linear attention is planned as transformers computes it without the packages "
+            "flash-linear-attention and causal-conv1d": "linear_attention"
+            in (getattr(text, "layer_types", None) or ()),
+        }
+        return tuple(note for note, applies in notes.items() if applies)
+
+    @property
+    def not_measured(self) -> tuple[str, ...]:
+        """The settings that no measurement has confirmed yet."""
+        return unmeasured(self.step, card=self.card, config=self._config)
+
+    def replan(self, *, gpu: str | float | Card | None = None, **changed: Any) -> "Plan":
+        """Return the plan of another step of this model.
 
         Args:
-            **changed: Fields of `TrainingStep` and their new values.
+            gpu: Another card, as in `plan`; None for the same.
+            **changed: Fields of `TrainingStep` and their new values. What was left open is chosen
+                again.
 
         Returns:
             The other plan.
@@ -100,8 +138,12 @@ class Plan:
         Raises:
             ValueError: A value is unknown or impossible.
         """
-        step = dataclasses.replace(self.step, **changed)
-        return _plan(self.model, self._config, chosen=self.card, step=step)
+        asked = dataclasses.replace(self._asked, **changed)
+        chosen = self.card if gpu is None else card(gpu)
+        step = asked.on(chosen, self._config)
+        is_known = step == self.step and chosen.is_like(self.card)
+        events = self._events if is_known else None
+        return _plan(self.model, self._config, chosen=chosen, asked=asked, events=events)
 
     def timeline(self) -> list[Moment]:
         """Return memory after each allocation.
@@ -111,13 +153,16 @@ class Plan:
         """
         return timeline_of(self._events)
 
-    def largest_batch(self) -> int:
+    def largest_batch(self, *, limit: int | None = None) -> int:
         """Return the most rows of this length that fit.
+
+        Args:
+            limit: The most rows that are of interest.
 
         Returns:
             The rows; 0 if not even one fits.
         """
-        return largest(lambda batch: self.replan(batch=batch).margin_bytes)
+        return largest(lambda batch: _distance(self.replan(batch=batch)), limit=limit)
 
     def longest_seq(self, *, step: int = 128) -> int:
         """Return the longest row that fits, in this batch.
@@ -130,19 +175,7 @@ class Plan:
         """
         max_seq = getattr(self._config, "max_position_embeddings", None)
         limit = max_seq // step if max_seq else None
-        return step * largest(lambda n: self.replan(seq=step * n).margin_bytes, limit=limit)
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the settings other than batch and length, by the names that we print."""
-        lora = self.step.lora
-        return {
-            "LoRA": "none" if lora is None else f"rank {lora.get('r', 8)}",
-            "quantization": self.step.quantization,
-            "optimizer": self.step.optimizer,
-            "checkpointing": self.step.checkpointing,
-            "attention": self.step.attention,
-            "precision": self.step.precision,
-        }
+        return step * largest(lambda n: _distance(self.replan(seq=step * n)), limit=limit)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that JSON knows.
@@ -155,7 +188,8 @@ class Plan:
             "card": dataclasses.asdict(self.card),
             "seq": self.step.seq,
             "batch": self.step.batch,
-            "settings": self._settings(),
+            "settings": self.step.to_dict(),
+            "verdict": self.verdict,
             "fits": self.fits,
             "margin_bytes": self.margin_bytes,
             "allocated_bytes": self.allocated_bytes,
@@ -165,28 +199,47 @@ class Plan:
             "parts_bytes": self.parts,
             "operation": self.operation,
             "module": self.module,
-            "not_validated": list(self.not_validated),
+            "failure": None if self.failure is None else dataclasses.asdict(self.failure),
+            "notes": list(self.notes),
+            "not_measured": list(self.not_measured),
         }
 
     def __repr__(self) -> str:
         low, high = (round(n / MIB) for n in self.reserved_bytes)
         reserved = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        verdict = "fits" if self.fits else "DOES NOT FIT"
-        chosen = ", ".join(f"{name} {value}" for name, value in self._settings().items())
+        memory_gib = self.card.memory_gib
+        room = f"{self.process_bytes / GIB:.2f} of {memory_gib:.2f} GiB"
+        if not self.fits:
+            room = f"{-self.margin_bytes / GIB:.2f} GiB more than the {memory_gib:.2f} of the card"
+        unit = "pairs of rows" if self.step.trainer in ("dpo", "reward") else "rows"
         lines = [
-            f"{self.model} on {self.card.name}, {self.step.batch} rows of {self.step.seq:,} tokens",
-            f"({chosen})",
-            f"{verdict}: {self.process_bytes / GIB:.2f} of {self.card.memory_gib:.2f} GiB, "
-            f"{abs(self.margin_bytes) / GIB:.2f} GiB {'left' if self.fits else 'missing'}",
+            f"{self.model} on {self.card.name}, {self.step.batch} {unit} of {self.step.seq:,} "
+            "tokens",
+            f"({self.step})",
+            f"{self.verdict if self.fits else self.verdict.upper()}: {room}",
             f"peak allocated {self.allocated_bytes / MIB:,.0f} MiB, reserved {reserved} MiB, "
             f"CUDA {self.card.context_mib:.0f} MiB",
             *(f"  {p.name:10} {p.allocated_bytes / MIB:>9,.0f} MiB" for p in self.phases),
             f"at the peak, in {self.operation} of {self.module or 'the loss'}:",
             *(f"  {kind:12} {n / MIB:>9,.0f} MiB" for kind, n in self.parts.items() if n),
         ]
-        if self.not_validated:
-            lines.append(f"not validated by a measurement yet: {'; '.join(self.not_validated)}")
+        lines += self.notes
+        if self.not_measured:
+            lines.append(f"not measured yet: {'; '.join(self.not_measured)}")
         return "\n".join(lines)
+
+
+def _reserved(simulated: int, step: TrainingStep) -> tuple[int, int]:
+    """Return between what and what torch reserves, where the simulation says so much."""
+    if step.quantization is None:
+        return simulated, simulated
+    return int(NF4_RESERVED[0] * simulated), int(NF4_RESERVED[1] * simulated)
+
+
+def _distance(found: Plan) -> int:
+    """Return a number that falls in a straight line as a step grows, below zero if no fit."""
+    left = found.card.memory_bytes - found.card.context_bytes - found.allocated_bytes
+    return left if found.fits else min(left, -1)
 
 
 def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
@@ -201,7 +254,7 @@ def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
             transformers.
         gpu: A key of `CARDS`, any card by its GiB, or a `Card`.
         **fields: Those of `TrainingStep`: `seq` and `batch`, and where its defaults are not yours
-            `lora`, `quantization`, `optimizer`, `checkpointing`, `attention` and `precision`.
+            `lora`, `trainer`, `quantization`, `precision`, `checkpointing` and others.
 
     Returns:
         The plan. Its `repr` is a table.
@@ -212,15 +265,49 @@ def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
     step = TrainingStep(**fields)
     chosen, config = card(gpu), configuration(model)
     name = model if isinstance(model, str) else config.model_type
-    return _plan(name, config, chosen=chosen, step=step)
+    return _plan(name, config, chosen=chosen, asked=step)
 
 
-def _plan(name: str, config: Any, *, chosen: Card, step: TrainingStep) -> Plan:
+def plan_trainer(trainer: "Trainer", *, gpu: str | float | Card, seq: int | None = None) -> Plan:
+    """Return the peak memory of the training step that a trainer would do, before it does.
+
+    Everything is read from the trainer: model, number types, adapter, batch, loss and optimizer,
+    and from its training data the longest row.
+
+    Args:
+        trainer: Of transformers, or trl's for SFT, DPO, rewards or GRPO. It may be on a computer
+            without a GPU, and is not changed.
+        gpu: As in `plan`.
+        seq: Tokens of the longest row, where the data don't say it: those of GRPO, or a stream.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: The card is unknown, or the trainer does what cannot be planned.
+    """
+    step = read_step(trainer, seq=seq)
+    chosen, config = card(gpu), trainer.model.config
+    name = Path(getattr(config, "_name_or_path", "")).name or config.model_type
+    return _plan(name, configuration(config), chosen=chosen, asked=step)
+
+
+def _plan(
+    name: str,
+    config: Any,
+    *,
+    chosen: Card,
+    asked: TrainingStep,
+    events: "tuple[Event, ...] | None" = None,
+) -> Plan:
     from onegpu.memory.meta_step import trace
 
-    step = step.on(chosen, config)
-    events = trace(config, step, card=chosen)
-    peaks = peaks_of(events)
+    step = asked.on(chosen, config)
+    events = events or tuple(trace(config, step, card=chosen))
+    peaks, failure = peaks_of(events), None
+    capacity = chosen.memory_bytes - chosen.context_bytes
+    if _reserved(max(phase.reserved_bytes for phase in peaks.phases), step)[1] > capacity:
+        failure = peaks_of(events, capacity).failure
     return Plan(
         model=name,
         card=chosen,
@@ -229,6 +316,8 @@ def _plan(name: str, config: Any, *, chosen: Card, step: TrainingStep) -> Plan:
         parts=peaks.parts,
         operation=peaks.operation,
         module=peaks.module,
+        failure=failure,
+        _asked=asked,
         _config=config,
-        _events=tuple(events),
+        _events=events,
     )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from onegpu.memory.allocator import CachingAllocator
+from onegpu.memory.allocator import CachingAllocator, OutOfMemoryError
 
 if TYPE_CHECKING:
     from onegpu.memory.tracer import Event
@@ -62,6 +62,25 @@ class Moment:
 
 
 @dataclasses.dataclass(frozen=True)
+class Failure:
+    """Where a card's memory ran out.
+
+    Attributes:
+        phase: As in `Phase`.
+        operation: What asked for more.
+        module: The module in which that was.
+        asked_bytes: The segment that torch asked the card for.
+        free_bytes: What was left of the card.
+    """
+
+    phase: str
+    operation: str
+    module: str
+    asked_bytes: int
+    free_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Peaks:
     """What was highest.
 
@@ -70,49 +89,60 @@ class Peaks:
         parts: Bytes of each of `KINDS` at the highest peak.
         operation: What allocated last before it.
         module: The module in which that was.
+        failure: Where memory ran out; None if it did not.
     """
 
     phases: tuple[Phase, ...]
     parts: dict[str, int]
     operation: str
     module: str
+    failure: Failure | None
 
 
-def peaks_of(events: "Iterable[Event]") -> Peaks:
+def peaks_of(events: "Iterable[Event]", capacity: int | None = None) -> Peaks:
     """Return the peaks of each phase, and what there was at the highest one.
 
     Args:
         events: Of a `Tracer`, in order.
+        capacity: Bytes that torch's allocator may take; None for no limit.
 
     Returns:
-        The peaks of tensors, and those of torch's allocator, which is simulated.
+        The peaks of tensors, and those of torch's allocator, which is simulated. Where memory runs
+        out, they are those until then.
     """
-    allocator = CachingAllocator()
-    phases: dict[str, Phase] = {}
+    allocator = CachingAllocator(capacity)
+    highest_in: dict[str, list[int]] = {}  # of each phase, allocated and reserved
     live: dict[int, Event] = {}
     parts = dict.fromkeys(KINDS, 0)
     highest, parts_at_peak, operation, module = 0, dict(parts), "", ""
-    name = ""
+    phase, peaks, failure = "", [0, 0], None
     for event in events:
         if event.action == "phase":
-            name = event.operation
+            phase = event.operation
+            peaks = highest_in.setdefault(phase, [0, 0])
         elif event.action == "empty_cache":
             allocator.empty_cache()
         elif event.action == "free":
             allocator.free(event.key)
             freed = live.pop(event.key)
             parts[freed.kind] -= freed.n_bytes
+            continue
         else:
-            allocator.allocate(event.key, event.n_bytes)
+            try:
+                allocator.allocate(event.key, event.n_bytes)
+            except OutOfMemoryError as error:
+                place = phase, event.operation, event.module
+                failure = Failure(*place, error.asked_bytes, error.free_bytes)
+                break
             live[event.key] = event
             parts[event.kind] += event.n_bytes
             if allocator.allocated > highest:
                 highest, parts_at_peak = allocator.allocated, dict(parts)
                 operation, module = event.operation, event.module
-        phases[name] = phases.get(name, Phase(name, 0, 0)).with_peaks(
-            allocated_bytes=allocator.allocated, reserved_bytes=allocator.reserved
-        )
-    return Peaks(tuple(phases.values()), parts_at_peak, operation, module)
+        peaks[0] = max(peaks[0], allocator.allocated)
+        peaks[1] = max(peaks[1], allocator.reserved)
+    phases = tuple(Phase(name, *found) for name, found in highest_in.items())
+    return Peaks(phases, parts_at_peak, operation, module, failure)
 
 
 def timeline_of(events: "Iterable[Event]") -> list[Moment]:

@@ -42,6 +42,9 @@ class Event:
 class Tracer(TorchDispatchMode):
     """Records an event for each storage on `meta` that comes or goes.
 
+    Args:
+        padded: Whether rows differ in length, so that masks are not trivial.
+
     Attributes:
         events: In order.
         kind: What new storages are for.
@@ -52,8 +55,9 @@ class Tracer(TorchDispatchMode):
     kind: str
     module: str
 
-    def __init__(self) -> None:
+    def __init__(self, *, padded: bool = False) -> None:
         super().__init__()
+        self.padded = padded
         self.events = []
         self.kind, self.module = "weights", ""
         self._live: dict[int, tuple[Event, weakref.ref]] = {}
@@ -171,10 +175,10 @@ class Tracer(TorchDispatchMode):
 
 
 def _is_mask_trivial(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> Any:
-    """Answer what transformers asks of data: are all masks trivial? They are."""
+    """Answer what transformers asks of data: are all masks trivial? Unless rows are padded."""
     dtype = args[0].dtype
     if dtype is torch.bool:
-        return True
+        return not tracer.padded
     if dtype.is_floating_point:
         return 1.0
     return 1
@@ -222,7 +226,21 @@ def _gemm_4bit(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Te
     return output
 
 
+def _grouped_mm(tracer: Tracer, func: Any, args: tuple, kwargs: dict) -> torch.Tensor:
+    """The one for `meta` takes bfloat16 alone; on other types a loop of products makes as much."""
+    a, b = args[:2]
+    if a.ndim == 3:
+        shape = (a.shape[1], b.shape[-1])
+    else:
+        shape = (a.shape[0], b.shape[-1])
+        if b.ndim == 2:  # the gradient of weights, one for each group
+            offsets = args[2] if len(args) > 2 else kwargs["offs"]
+            shape = (len(offsets), *shape)
+    return a.new_empty(shape)
+
+
 HANDLERS = {
+    aten._grouped_mm.default: _grouped_mm,
     aten._local_scalar_dense.default: _is_mask_trivial,
     aten._softmax_backward_data.default: _softmax_backward,
     aten.add.Tensor: _accumulate,

@@ -58,8 +58,8 @@ def test_every_row_can_be_run_and_is_there_once():
         assert row.kernel in (None, *training_steps.FLASH_ATTENTION) or hasattr(
             torch.nn.attention.SDPBackend, row.kernel
         )
-        assert row.way in ("loop", "liger", "sft", "dpo")
-        assert row.way != "liger" or configuration(row.model).model_type == "llama"
+        assert row.trainer in ("loop", "sft", "dpo")
+        assert row.loss != "liger" or configuration(row.model).model_type == "llama"
 
 
 def test_a_plan_is_asked_for_every_row_that_has_one(monkeypatch):
@@ -71,16 +71,13 @@ def test_a_plan_is_asked_for_every_row_that_has_one(monkeypatch):
         return memory.TrainingStep(**fields).on(gpu, configuration(model))
 
     monkeypatch.setattr(memory, "plan", check)
-    reasons = set()
     for setting in part.rows(job(rehearse=False)):
         row, found = Row(**setting), part.plan_of(setting, H100)
-        is_plain = row.way == "loop" and not row.autocast and not row.pure and row.upcast
-        assert isinstance(found, memory.TrainingStep) == is_plain, found
-        if isinstance(found, str):
-            reasons.add(found)
+        has_plan = row.kernel in (None, "EFFICIENT_ATTENTION" if row.capped else "FLASH_ATTENTION")
+        assert isinstance(found, memory.TrainingStep) == has_plan, found
+        if not has_plan:
+            assert found.startswith("in a plan for this card the kernel is FLASH_ATTENTION")
     assert {("Qwen3-4B", "t4"), ("Qwen3-4B", "NVIDIA H100")} <= asked
-    assert "in a plan nothing is autocast" in reasons
-    assert "sft has a loss of its own, and a plan has that of transformers" in reasons
 
 
 def n_bytes(model):
@@ -163,7 +160,7 @@ def planned(setting, environment):
     plan = part.plan_of(json.loads(setting), environment)
     if isinstance(plan, str):
         return None
-    return plan.allocated_bytes, plan.fits, plan.not_validated
+    return plan.allocated_bytes, plan.fits, plan.not_measured
 
 
 def off_plan(rows, plans):
@@ -195,12 +192,12 @@ def test_recorded_steps_agree_with_their_plans():
         plans = list(pool.map(planned, rows, [record["environment"]] * len(rows)))
     off = off_plan(rows, plans)
     assert set(off) == set(KNOWN), off
-    # What a measurement stands behind is doubted no longer, see `Plan.not_validated`.
+    # What a measurement stands behind is doubted no longer, see `onegpu.memory.measured`.
     agreed = [
         plan for setting, plan in zip(rows, plans, strict=True) if plan and setting not in off
     ]
     doubted = {doubt for _, _, doubts in agreed for doubt in doubts}
-    assert not {doubt for doubt in doubted if not doubt.startswith("cards other")}
+    assert not doubted
 
 
 def test_a_step_that_is_off_its_plan_is_found():

@@ -1,12 +1,19 @@
 """The allocator against a model of it on any sequence of requests, the search on any margin."""
 
 import itertools
+import math
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
-from onegpu.memory.allocator import CachingAllocator
+from onegpu.memory.allocator import CachingAllocator, OutOfMemoryError
 from onegpu.memory.search import largest
 
 MIB = 1024**2
@@ -21,7 +28,8 @@ SIZES = st.one_of(
 class Segments:
     """An allocator that is slow and plain: intervals in use, and whatever lies between them."""
 
-    def __init__(self):
+    def __init__(self, capacity):
+        self.capacity = capacity
         self.sizes, self.pools, self.used = [], [], []
 
     def gaps(self):
@@ -34,9 +42,9 @@ class Segments:
                 begin = end
 
     def allocate(self, key, n_bytes):
-        """Take the smallest gap that fits."""
+        """Take the smallest gap that fits; return whether there is one, or room for one."""
         if n_bytes == 0:
-            return
+            return True
         size = (n_bytes + 511) // 512 * 512
         pool = "small" if size <= MIB else "large"
         # of two gaps of one size the lower address; later segments lie below earlier ones
@@ -45,23 +53,31 @@ class Segments:
             gap, number, begin = min(fitting)
             number = -number
         else:
-            gap, number, begin = self._new_segment(size, pool), len(self.sizes) - 1, 0
+            gap, number, begin = self._segment_for(size, pool), len(self.sizes), 0
+            if not self._has_room_for(gap):
+                return False
+            self.sizes.append(gap)
+            self.pools.append(pool)
+            self.used.append({})
         least_left_over = {"small": 512, "large": MIB + 1}[pool]
         if gap - size < least_left_over:
             size = gap
         self.used[number][key] = begin, begin + size
+        return True
 
-    def _new_segment(self, size, pool):
+    @staticmethod
+    def _segment_for(size, pool):
         if pool == "small":
-            segment = 2 * MIB
-        elif size < 10 * MIB:
-            segment = 20 * MIB
-        else:
-            segment = (size + 2 * MIB - 1) // (2 * MIB) * 2 * MIB
-        self.sizes.append(segment)
-        self.pools.append(pool)
-        self.used.append({})
-        return segment
+            return 2 * MIB
+        if size < 10 * MIB:
+            return 20 * MIB
+        return (size + 2 * MIB - 1) // (2 * MIB) * 2 * MIB
+
+    def _has_room_for(self, segment):
+        if sum(self.sizes) + segment <= self.capacity:
+            return True
+        self.empty_cache()
+        return sum(self.sizes) + segment <= self.capacity
 
     def free(self, key):
         """Return the size of the gap that there is now, and its pool."""
@@ -89,14 +105,25 @@ class AllocatorMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.allocator, self.model = CachingAllocator(), Segments()
-        self.keys, self.n, self.reserved = [], 0, 0
+        self.keys, self.n = [], 0
+
+    @initialize(capacity=st.none() | st.integers(0, 100 * MIB))
+    def take_a_card(self, capacity):
+        """One without an end too."""
+        self.allocator = CachingAllocator(capacity)
+        self.model = Segments(math.inf if capacity is None else capacity)
 
     def allocate_under_a_new_key(self, n_bytes):
-        """Ask both."""
-        self.allocator.allocate(self.n, n_bytes)
-        self.model.allocate(self.n, n_bytes)
-        self.keys.append(self.n)
+        """Ask both; the next requests come whether there is room or not."""
+        try:
+            self.allocator.allocate(self.n, n_bytes)
+            is_there = True
+        except OutOfMemoryError as error:
+            is_there = False
+            assert error.free_bytes < error.asked_bytes
+        assert self.model.allocate(self.n, n_bytes) == is_there
+        if is_there:
+            self.keys.append(self.n)
         self.n += 1
 
     def free_one(self, data):
@@ -132,16 +159,13 @@ class AllocatorMachine(RuleBasedStateMachine):
         """As `prepare_model_for_kbit_training` does."""
         self.allocator.empty_cache()
         self.model.empty_cache()
-        self.reserved = 0
 
     @invariant()
     def counts_are_those_of_the_model(self):
-        """And only `empty_cache` gives anything back."""
+        """As they are in the model, segments that were given back among them."""
         assert self.allocator.allocated == self.model.allocated
         assert self.allocator.reserved == sum(self.model.sizes)
-        assert self.allocator.reserved >= self.allocator.allocated
-        assert self.allocator.reserved >= self.reserved
-        self.reserved = self.allocator.reserved
+        assert self.allocator.allocated <= self.allocator.reserved <= self.model.capacity
 
     @invariant()
     def blocks_in_use_do_not_overlap(self):

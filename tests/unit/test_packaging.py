@@ -25,7 +25,16 @@ PIP = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
 PLAN = "plan SmolLM2-135M --gpu 24 --seq 128 --batch 1 --lora-rank 8 --quantization nf4"
 ADAPTER = {"r": 8, "target_modules": "all-linear"}
 MADE_OF_TORCH = [  # their classes extend torch's, and `memory.plan` imports them when it is called
-    f"onegpu.memory.{name}" for name in ("building", "meta_step", "optimizers", "tracer")
+    f"onegpu.memory.{name}"
+    for name in (
+        "autocast",
+        "building",
+        "inference_step",
+        "losses",
+        "meta_step",
+        "optimizers",
+        "tracer",
+    )
 ]
 
 
