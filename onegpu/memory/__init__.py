@@ -3,11 +3,11 @@
 from onegpu.memory.answers import Fit, Switch, compare, explain, fit
 from onegpu.memory.architectures import ARCHITECTURES
 from onegpu.memory.cards import CARDS, Card
-from onegpu.memory.inference import ServingPlan, plan_serving
+from onegpu.memory.inference import ENGINES, Serving, ServingPlan, plan_serving
 from onegpu.memory.measurement import Measurement, measure
 from onegpu.memory.planner import Plan, plan, plan_trainer
 from onegpu.memory.replay import KINDS, Moment, Phase
-from onegpu.memory.serving import ENGINES, Serving
+from onegpu.memory.several import SHARDINGS, SeveralPlan, plan_several
 from onegpu.memory.table import as_text, sweep
 from onegpu.memory.training_step import CHOICES, TrainingStep
 
@@ -17,6 +17,7 @@ __all__ = [
     "CHOICES",
     "ENGINES",
     "KINDS",
+    "SHARDINGS",
     "Card",
     "Fit",
     "Measurement",
@@ -25,6 +26,7 @@ __all__ = [
     "Plan",
     "Serving",
     "ServingPlan",
+    "SeveralPlan",
     "Switch",
     "TrainingStep",
     "as_text",
@@ -34,6 +36,7 @@ __all__ = [
     "measure",
     "plan",
     "plan_serving",
+    "plan_several",
     "plan_trainer",
     "sweep",
 ]

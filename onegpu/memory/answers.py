@@ -204,6 +204,8 @@ def fit(found: Plan) -> Fit:
         plan, changed = plan.replan(seq=seq), (*changed, f"rows of {seq:,} tokens")
     if plan.fits and plan.step.batch < wanted:
         plan = plan.replan(batch=min(wanted, plan.largest_batch()))
+    if plan.is_tight and plan.step.batch > 1:
+        plan = plan.replan(batch=plan.step.batch - 1)
     if plan.step.batch < wanted:
         changed = (*changed, f"{plan.step.batch} of {wanted} rows at once")
     return Fit(plan, changed, -(-wanted // plan.step.batch))

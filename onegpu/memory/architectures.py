@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "configuration"]
+__all__ = ["ARCHITECTURES", "configuration", "stored_quantization"]
 
 FILE = Path(__file__).parents[1] / "data" / "memory" / "architectures.json"
 # The models by name: what their `config.json` says of their size, or its text part does. To add
@@ -20,6 +20,7 @@ VARIANT = re.compile(
     r"-(instruct|it|pt|base|chat|thinking|hf|unsloth|bnb|4bit|bf16)(?=-|$)", re.IGNORECASE
 )
 DATE = re.compile(r"-\d{4}(?=-|$)")
+DEQUANTIZED = ("mxfp4", "fp8")  # formats of files that are trained in 16 bits
 TIMEOUT = 3  # seconds that the hub has to answer
 
 
@@ -61,6 +62,35 @@ def configuration(model: Any) -> Any:
     if known is not None:
         return AutoConfig.for_model(**ARCHITECTURES[known])
     return _read(_from_hub(name))
+
+
+def stored_quantization(model: Any, config: Any) -> str | None:
+    """Return how the weights of a model are stored, if they are quantized and stay so in training.
+
+    Args:
+        model: A name, or anything else.
+        config: Its configuration.
+
+    Returns:
+        `"nf4"`, `"nf4-double"` or `"int8"`; None where they are in 16 bits, or made so.
+
+    Raises:
+        ValueError: They are quantized in a way that cannot be planned.
+    """
+    settings = getattr(config, "quantization_config", None) or {}
+    settings = settings if isinstance(settings, dict) else settings.to_dict()
+    is_double = settings.get("bnb_4bit_use_double_quant")
+    if settings.get("load_in_4bit"):
+        return "nf4-double" if is_double else "nf4"
+    if settings.get("load_in_8bit"):
+        return "int8"
+    method = getattr(settings.get("quant_method"), "value", settings.get("quant_method"))
+    if method and method not in DEQUANTIZED:
+        raise ValueError(
+            f"the model is quantized by {method}: only the 4 and 8 bits of bitsandbytes can be "
+            "planned, so plan the model that it was made from"
+        )
+    return "nf4-double" if "bnb-4bit" in str(model).lower() else None
 
 
 def _find(name: str) -> str | None:

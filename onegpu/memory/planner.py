@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onegpu.machine import GIB, MIB
-from onegpu.memory.architectures import configuration
+from onegpu.memory.architectures import configuration, stored_quantization
 from onegpu.memory.cards import Card, card
 from onegpu.memory.measured import unmeasured
 from onegpu.memory.reading import read_step
@@ -16,7 +16,7 @@ from onegpu.memory.training_step import TrainingStep
 if TYPE_CHECKING:
     from transformers import Trainer
 
-    from onegpu.memory.tracer import Event
+    from onegpu.memory.tracing.tracer import Event
 
 __all__ = ["Plan", "plan", "plan_trainer"]
 
@@ -251,7 +251,7 @@ def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
     Args:
         model: A name of `ARCHITECTURES`, with or without its owner and `-Instruct`; a folder or a
             `config.json`; a name on the hub, where there is a network; or a configuration of
-            transformers.
+            transformers. What is stored in 4 or 8 bits of bitsandbytes stays so.
         gpu: A key of `CARDS`, any card by its GiB, or a `Card`.
         **fields: Those of `TrainingStep`: `seq` and `batch`, and where its defaults are not yours
             `lora`, `trainer`, `quantization`, `precision`, `checkpointing` and others.
@@ -262,8 +262,10 @@ def plan(model: Any, *, gpu: str | float | Card, **fields: Any) -> Plan:
     Raises:
         ValueError: An argument is unknown, the model is, or they are impossible together.
     """
-    step = TrainingStep(**fields)
     chosen, config = card(gpu), configuration(model)
+    if fields.get("lora") is not None and not fields.get("quantization"):
+        fields["quantization"] = stored_quantization(model, config)
+    step = TrainingStep(**fields)
     name = model if isinstance(model, str) else config.model_type
     return _plan(name, config, chosen=chosen, asked=step)
 
@@ -300,7 +302,7 @@ def _plan(
     asked: TrainingStep,
     events: "tuple[Event, ...] | None" = None,
 ) -> Plan:
-    from onegpu.memory.meta_step import trace
+    from onegpu.memory.tracing.steps import trace
 
     step = asked.on(chosen, config)
     events = events or tuple(trace(config, step, card=chosen))

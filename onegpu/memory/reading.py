@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from onegpu.memory.architectures import stored_quantization
 from onegpu.memory.training_step import CHOICES, TrainingStep
 
 if TYPE_CHECKING:
@@ -88,20 +89,13 @@ def _loss(trainer: Any, kind: str) -> str | None:
 
 def _quantization(model: Any) -> tuple[str | None, str | None]:
     """Return how a model is quantized, and the precision that its layers compute in."""
-    config = getattr(model.config, "quantization_config", None)
-    if config is None:
-        return None, None
+    quantization = stored_quantization(None, model.config)
+    if quantization is None or quantization == "int8":
+        return quantization, quantization and "fp16"
+    config = model.config.quantization_config
     settings = config if isinstance(config, dict) else config.to_dict()
-    if settings.get("load_in_8bit"):
-        return "int8", "fp16"
-    if not settings.get("load_in_4bit"):
-        raise ValueError(
-            f"the model is quantized by {settings.get('quant_method')}: only bitsandbytes' 4 and 8 "
-            "bits can be planned"
-        )
-    is_double = settings.get("bnb_4bit_use_double_quant")
     computing = str(settings.get("bnb_4bit_compute_dtype", "float32")).removeprefix("torch.")
-    return "nf4-double" if is_double else "nf4", PRECISIONS[f"torch.{computing}"]
+    return quantization, PRECISIONS[f"torch.{computing}"]
 
 
 def _is_upcast(model: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onegpu.memory.allocator import CachingAllocator, OutOfMemoryError
 
 if TYPE_CHECKING:
-    from onegpu.memory.tracer import Event
+    from onegpu.memory.tracing.tracer import Event
 
 __all__ = ["KINDS", "Moment", "Peaks", "Phase", "peaks_of", "timeline_of"]
 

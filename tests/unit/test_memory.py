@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onegpu import memory
-from onegpu.memory import meta_step
 from onegpu.memory.architectures import configuration
 from onegpu.memory.replay import peaks_of
-from onegpu.memory.tracer import HANDLERS, Tracer
+from onegpu.memory.tracing import steps
+from onegpu.memory.tracing.tracer import HANDLERS, Tracer
 
 MIB = 1024**2
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
@@ -198,7 +198,7 @@ def test_8_bit_states_are_those_of_bitsandbytes():
     """The real optimizer, on a CPU: a large weight, a small one, and an odd one."""
     import bitsandbytes
 
-    from onegpu.memory.optimizers import build_optimizer
+    from onegpu.memory.tracing.optimizers import build_optimizer
 
     weights = [torch.nn.Parameter(torch.randn(n)) for n in (70_000, 1000, 4097)]
     model = torch.nn.ParameterList(weights)
@@ -381,7 +381,7 @@ def on_meta(config, *, real_loss, **fields):
     def selected(tracer, func, args, kwargs):
         return args[0].new_empty(args[0].numel())
 
-    class Batch(meta_step._Batch):
+    class Batch(steps._Batch):
         def _log_probs(self, base=None):
             base = base or self.base
             if "fused" not in vars(base):
@@ -410,10 +410,10 @@ def on_meta(config, *, real_loss, **fields):
         for patch in patches:
             stack.enter_context(patch)
         if real_loss:
-            stack.enter_context(mock.patch.object(meta_step, "_Batch", Batch))
+            stack.enter_context(mock.patch.object(steps, "_Batch", Batch))
         card = memory.CARDS["a100-80"]
         step = memory.TrainingStep(seq=512, batch=8, **fields).on(card, config)
-        return peaks_of(meta_step.trace(config, step, card=card))
+        return peaks_of(steps.trace(config, step, card=card))
 
 
 @pytest.mark.parametrize(
@@ -528,6 +528,21 @@ def test_experts_are_not_quantized_and_the_plan_says_so():
     settings["lora"] = settings["lora"] | {"target_parameters": ["mlp.experts.gate_up_proj"]}
     adapted = memory.plan(config, gpu="t4", **settings)
     assert adapted.parts["adapters"] > 4 * 2 * 4 * 8 * (256 + 1024)
+
+
+def test_a_model_that_is_stored_in_4_bits_is_planned_in_4_bits(small):
+    """By its name or its configuration; files of other formats are refused, or trained in 16."""
+    settings = {"gpu": "l4", "seq": 8, "batch": 1, "lora": LORA}
+    stored = type(small).from_dict(small.to_dict())
+    stored.quantization_config = {"load_in_4bit": True, "bnb_4bit_use_double_quant": False}
+    assert memory.plan(stored, **settings).step.quantization == "nf4"
+    by_name = memory.plan("unsloth/SmolLM2-135M-Instruct-bnb-4bit", **settings)
+    assert by_name.step.quantization == "nf4-double"
+    stored.quantization_config = {"quant_method": "mxfp4"}
+    assert memory.plan(stored, **settings).step.quantization is None
+    stored.quantization_config = {"quant_method": "gptq"}
+    with pytest.raises(ValueError, match="quantized by gptq: only the 4 and 8 bits"):
+        memory.plan(stored, **settings)
 
 
 def test_layers_of_gpt_2_are_quantized_though_they_are_no_linear_ones():

@@ -4,7 +4,7 @@ import pytest
 
 from onegpu.memory.allocator import CachingAllocator, OutOfMemoryError
 from onegpu.memory.replay import Failure, peaks_of
-from onegpu.memory.tracer import Event
+from onegpu.memory.tracing.tracer import Event
 
 MIB = 1024**2
 

@@ -11,15 +11,15 @@ import torch
 
 from onegpu import __main__, gguf, llama_cpp, memory, sources
 from onegpu.memory.architectures import configuration
-from onegpu.memory.gguf_weights import gguf_bytes
-from onegpu.memory.inference_parts import ServedModel, _quantized, _saved, _vllm_compute
-from onegpu.memory.inference_step import trace_forward
-from onegpu.memory.kv_cache import (
+from onegpu.memory.inference.forward import trace_forward
+from onegpu.memory.inference.gguf_weights import gguf_bytes
+from onegpu.memory.inference.kv_cache import (
     CacheLayer,
     llama_cpp_cache,
     transformers_cache,
     vllm_cache,
 )
+from onegpu.memory.inference.parts import ServedModel, _quantized, _saved, _vllm_compute
 from onegpu.memory.replay import peaks_of
 
 MIB, GIB, GB = 1024**2, 1024**3, 1e9

@@ -13,7 +13,7 @@ import torch
 
 from helpers import records
 from onegpu import memory
-from onegpu.memory import building
+from onegpu.memory.tracing import building
 
 MIB = 1024**2
 T4 = records.read("memory_t4")["rows"]

@@ -24,17 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PIP = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
 PLAN = "plan SmolLM2-135M --gpu 24 --seq 128 --batch 1 --lora-rank 8 --quantization nf4"
 ADAPTER = {"r": 8, "target_modules": "all-linear"}
-MADE_OF_TORCH = [  # their classes extend torch's, and `memory.plan` imports them when it is called
-    f"onegpu.memory.{name}"
-    for name in (
-        "autocast",
-        "building",
-        "inference_step",
-        "losses",
-        "meta_step",
-        "optimizers",
-        "tracer",
-    )
+MADE_OF_TORCH = [  # their classes extend torch's, and a plan imports them when it is made
+    "onegpu.memory.inference.forward",
+    *(
+        f"onegpu.memory.tracing.{name}"
+        for name in ("autocast", "building", "losses", "optimizers", "replicas", "shards")
+    ),
+    "onegpu.memory.tracing.steps",
+    "onegpu.memory.tracing.tracer",
 ]
 
 

@@ -15,7 +15,7 @@ from trl import SFTConfig
 from helpers import environment, models, recipe
 from helpers.environment import PROFILES
 from onegpu import quantization
-from tools import versions
+from tools import card_table, versions
 
 ROOT = Path(__file__).resolve().parents[2]
 # The Colab runtime of August 2026.
@@ -98,3 +98,12 @@ def test_the_chapter_trains_with_the_settings_of_the_recipe(profile):
     expected = SFTConfig(output_dir=settings.output_dir, **recipe.sft_settings(on_cpu))
     assert settings.to_dict() == expected.to_dict()
     assert lora.to_dict() == LoraConfig(**recipe.lora_settings()).to_dict()
+
+
+def test_the_faq_has_the_table_of_cards_that_chapter_5_printed():
+    found = card_table.table()
+    assert found in (ROOT / "FAQ.md").read_text("utf-8"), "run python -m tools.card_table"
+    head, _, *rows = found.splitlines()
+    assert {line.count("|") for line in found.splitlines()} == {5}
+    assert head.startswith("| model | LoRA, 4 bits |")
+    assert len(rows) == 5

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from onegpu.memory.tracer import Tracer
+from onegpu.memory.tracing.tracer import Tracer
 
 __all__ = ["build_optimizer"]
 

@@ -6,9 +6,9 @@ from typing import Any
 from onegpu.machine import GIB, MIB
 from onegpu.memory.architectures import configuration
 from onegpu.memory.cards import Card, card
-from onegpu.memory.inference_parts import Parts, ServedModel, parts_of
+from onegpu.memory.inference.parts import Parts, ServedModel, parts_of
+from onegpu.memory.inference.serving import Serving
 from onegpu.memory.search import largest
-from onegpu.memory.serving import Serving
 
 __all__ = ["ServingPlan", "plan_serving"]
 

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from onegpu.memory.cards import Card
-from onegpu.memory.gguf_weights import KINDS
+from onegpu.memory.inference.gguf_weights import KINDS
 
 __all__ = ["ENGINES", "Serving"]
 

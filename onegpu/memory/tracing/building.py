@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from onegpu.memory.tracer import Tracer
+from onegpu.memory.tracing.tracer import Tracer
 from onegpu.memory.training_step import TrainingStep
 
 __all__ = ["ContextManagers", "build", "load"]

@@ -3,19 +3,19 @@
 import contextlib
 import dataclasses
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from onegpu.machine import MIB
-from onegpu.memory.autocast import Autocast, regions
-from onegpu.memory.building import build, load
 from onegpu.memory.cards import Card
-from onegpu.memory.kernels import kernels_of_cuda
-from onegpu.memory.losses import ChunkedLoss, LigerLoss
-from onegpu.memory.optimizers import build_optimizer
-from onegpu.memory.tracer import Event, Tracer, register_bitsandbytes
+from onegpu.memory.tracing.autocast import Autocast, regions
+from onegpu.memory.tracing.building import build, load
+from onegpu.memory.tracing.kernels import kernels_of_cuda
+from onegpu.memory.tracing.losses import ChunkedLoss, LigerLoss
+from onegpu.memory.tracing.optimizers import build_optimizer
+from onegpu.memory.tracing.tracer import Event, Tracer, register_bitsandbytes
 from onegpu.memory.training_step import TrainingStep
 
 __all__ = ["trace"]
@@ -24,13 +24,17 @@ N_STEPS = 2  # the optimizer's states are made in the first step, so the second 
 WORKSPACE_LT = MIB  # cublasLt's, which it takes for layers with a bias
 
 
-def trace(config: Any, step: TrainingStep, *, card: Card) -> list[Event]:
+def trace(
+    config: Any, step: TrainingStep, *, card: Card, divide: Callable[..., Any] | None = None
+) -> list[Event]:
     """Return every allocation of loading a model and training it for two steps.
 
     Args:
         config: A configuration of transformers.
         step: What one step is, everything chosen.
         card: What it would run on.
+        divide: Prepares the model, once it is built, for several cards; it is given the tracer. It
+            may return what to call when a backward pass begins.
 
     Returns:
         The events, with the phases `load`, `forward`, `backward` and `optimizer`, twice the last
@@ -47,8 +51,12 @@ def trace(config: Any, step: TrainingStep, *, card: Card) -> list[Event]:
         tracer.phase("load", "weights")
         recompute = None if computing.dtype is None else computing.recompute
         model = build(config, step, tracer=tracer, recompute=recompute)
+        before_backward = divide(model, tracer=tracer) if divide is not None else None
+        batch = _Batch(model, step, computing=computing, tracer=tracer)
+        if step.trainer == "dpo" and step.lora is None and not step.precompute_ref:
+            batch.reference = load(config, step, tracer=tracer)
         with tracer.naming_modules(model):
-            _steps(model, step, card=card, tracer=tracer, computing=computing, config=config)
+            _steps(batch, card=card, before_backward=before_backward)
         events = list(tracer.events)  # before the model goes
     return events
 
@@ -66,23 +74,13 @@ class _Computing:
         return contextlib.nullcontext(), self()
 
 
-def _steps(
-    model: Any,
-    step: TrainingStep,
-    *,
-    card: Card,
-    tracer: Tracer,
-    computing: _Computing,
-    config: Any,
-) -> None:
+def _steps(batch: "_Batch", *, card: Card, before_backward: Callable[[], None] | None) -> None:
+    model, step, tracer = batch.model, batch.step, batch.tracer
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = build_optimizer(step.optimizer, model, tracer=tracer)
     workspaces = [card.workspace_bytes]
     if any(isinstance(m, torch.nn.Linear) and m.bias is not None for m in model.modules()):
         workspaces.append(WORKSPACE_LT)
-    batch = _Batch(model, step, computing=computing, tracer=tracer)
-    if step.trainer == "dpo" and step.lora is None and not step.precompute_ref:
-        batch.reference = load(config, step, tracer=tracer)
     for size in workspaces:
         tracer.hidden(size, "cuBLAS workspace")
     for n in range(N_STEPS):
@@ -93,6 +91,8 @@ def _steps(
         tracer.phase("forward", "activations")
         loss, kept = batch.forward()
         tracer.phase("backward", "temporaries")
+        if before_backward is not None:
+            before_backward()
         if n == 0:  # the backward pass has a thread, and workspaces, of its own
             for size in workspaces:
                 tracer.hidden(size, "cuBLAS workspace, backward")

@@ -5,14 +5,14 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from onegpu.memory.cards import Card
-from onegpu.memory.gguf_weights import (
+from onegpu.memory.inference.gguf_weights import (
     GgufTensor,
     cache_block,
     gguf_bytes,
     gguf_tensors,
     has_windows,
 )
-from onegpu.memory.kv_cache import (
+from onegpu.memory.inference.kv_cache import (
     UBATCH,
     CacheLayer,
     cache_layers,
@@ -21,8 +21,8 @@ from onegpu.memory.kv_cache import (
     transformers_cache,
     vllm_cache,
 )
+from onegpu.memory.inference.serving import Serving
 from onegpu.memory.replay import peaks_of
-from onegpu.memory.serving import Serving
 
 if TYPE_CHECKING:
     from torch import nn
@@ -217,7 +217,7 @@ def _vllm_compute(config: Any, *, n_batched: int, n_sequences: int) -> int:
 
 
 def _transformers(served: ServedModel, serving: Serving, *, card: Card) -> Parts:
-    from onegpu.memory.inference_step import trace_forward
+    from onegpu.memory.inference.forward import trace_forward
 
     context, requests = serving.context, serving.requests
     weights = _bytes_in_16_bits(served.module)

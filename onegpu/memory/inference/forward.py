@@ -5,8 +5,8 @@ from typing import Any
 import torch
 
 from onegpu.memory.cards import Card
-from onegpu.memory.kernels import kernels_of_cuda
-from onegpu.memory.tracer import Event, Tracer
+from onegpu.memory.tracing.kernels import kernels_of_cuda
+from onegpu.memory.tracing.tracer import Event, Tracer
 
 __all__ = ["trace_forward"]
 

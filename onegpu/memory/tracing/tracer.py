@@ -107,6 +107,40 @@ class Tracer(TorchDispatchMode):
         """
         self.events.append(Event("free", key))
 
+    def release(self, tensor: torch.Tensor) -> None:
+        """Note that a tensor's memory is freed, though the tensor lives on.
+
+        Args:
+            tensor: On `meta`.
+        """
+        self.free(self._event(tensor).key)
+
+    def restore(self, tensor: torch.Tensor, n_bytes: int, operation: str) -> None:
+        """Note that a tensor whose memory was freed has some again.
+
+        Args:
+            tensor: On `meta`.
+            n_bytes: Its size.
+            operation: What allocates it.
+        """
+        event = self._event(tensor)
+        place = operation, self.module, event.kind
+        self.events.append(Event("allocate", event.key, n_bytes, *place))
+
+    def kind_of(self, tensor: torch.Tensor) -> str:
+        """Return what a tensor is for.
+
+        Args:
+            tensor: On `meta`.
+
+        Returns:
+            As in `Event`.
+        """
+        return self._event(tensor).kind
+
+    def _event(self, tensor: torch.Tensor) -> Event:
+        return self._live[tensor.untyped_storage()._cdata][0]
+
     def _allocated(self, n_bytes: int, operation: str, kind: str) -> Event:
         event = Event("allocate", self._n, n_bytes, operation, self.module, kind)
         self._n += 1
