@@ -9,9 +9,9 @@ from onegpu.chat.encoding import (
     encode,
     is_conversation,
     n_common,
-    template_options,
     trained_columns,
 )
+from onegpu.chat.rendering import apply_template, with_answer_marks
 from onegpu.chat.templates import Template, end_ids, template
 from onegpu.chat.views import BatchView, Token, TokenView, show, show_batch
 
@@ -21,6 +21,7 @@ __all__ = [
     "Template",
     "Token",
     "TokenView",
+    "apply_template",
     "collate",
     "encode",
     "end_ids",
@@ -31,6 +32,6 @@ __all__ = [
     "show",
     "show_batch",
     "template",
-    "template_options",
     "trained_columns",
+    "with_answer_marks",
 ]

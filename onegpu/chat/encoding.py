@@ -3,9 +3,10 @@
 Taught in: notebooks/04_formatting.ipynb
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from onegpu.chat.rendering import apply_template, with_answer_marks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -15,7 +16,6 @@ __all__ = [
     "encode",
     "is_conversation",
     "n_common",
-    "template_options",
     "trained_columns",
 ]
 
@@ -67,14 +67,15 @@ def encode(
         tokenizer: With a chat template, if the row holds messages.
         row: `messages`, `prompt` and `completion`, or `text`. Prompt and completion win where
             there are several, as they do in trl.
-        assistant_only: Learn only what the assistant says, as `assistant_only_loss` of trl does.
-            The template must mark it with `{% generation %}`.
+        assistant_only: Learn only what the assistant says, as `assistant_only_loss` of trl does,
+            with the template of `with_answer_marks`.
 
     Returns:
         `input_ids` and `labels`, one integer a token each; a label of -100 is not learned.
 
     Raises:
-        ValueError: The row has none of these columns, or text where messages are needed.
+        ValueError: The row has none of these columns, or text where messages are needed; or the
+            template refuses it, or marks no answers.
 
     Taught in: notebooks/04_formatting.ipynb
     """
@@ -83,20 +84,24 @@ def encode(
         raise ValueError(
             f"columns {', '.join(row) or 'none'}: expected messages, prompt and completion, or text"
         )
-    content, options = row[columns[-1]], template_options(row)
-    if isinstance(content, str) and (assistant_only or columns == ("messages",)):
+    contents = [row[column] for column in columns]
+    are_texts = [isinstance(content, str) for content in contents]
+    if any(are_texts) and (assistant_only or columns == ("messages",)):
         raise ValueError(
             f"{columns[-1]} holds text: expected a list of messages, which `messages` and "
             "assistant_only=True need"
         )
-    if isinstance(content, str) and _gets_end(row, columns[-1], tokenizer.eos_token):
-        content += tokenizer.eos_token
-    if columns == ("prompt", "completion"):
-        content = row["prompt"] + content
-    whole = _tokenize(tokenizer, content, return_assistant_tokens_mask=assistant_only, **options)
+    if any(are_texts) != all(are_texts):
+        raise ValueError("prompt and completion: expected two texts or two lists of messages")
+    if are_texts[-1] and _gets_end(row, columns[-1], tokenizer.eos_token):
+        contents[-1] += tokenizer.eos_token
+    if assistant_only:
+        tokenizer = with_answer_marks(tokenizer)
+    content = contents[0] if len(contents) == 1 else contents[0] + contents[1]
+    whole = _tokenize(tokenizer, content, row, return_assistant_tokens_mask=assistant_only)
     ids, n_prompt = list(whole["input_ids"]), 0
     if columns == ("prompt", "completion"):
-        prompt = _tokenize(tokenizer, row["prompt"], add_generation_prompt=True, **options)
+        prompt = _tokenize(tokenizer, contents[0], row, add_generation_prompt=True)
         n_prompt = n_common(prompt["input_ids"], ids)
     labels = [IGNORED] * n_prompt + ids[n_prompt:]
     if assistant_only:
@@ -106,27 +111,12 @@ def encode(
 
 
 def _tokenize(
-    tokenizer: "PreTrainedTokenizerBase", content: Any, **options: Any
+    tokenizer: "PreTrainedTokenizerBase", content: Any, row: Mapping[str, Any], **options: Any
 ) -> Mapping[str, list[int]]:
     """Return the tokens of a text or of messages; the options are those of a template."""
     if isinstance(content, str):
         return tokenizer(content)
-    return tokenizer.apply_chat_template(content, return_dict=True, **options)
-
-
-def template_options(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row gives its chat template, beside its messages.
-
-    Args:
-        row: With `tools` (a list, or JSON) and `chat_template_kwargs`, or without.
-
-    Returns:
-        Keyword arguments of `tokenizer.apply_chat_template`.
-    """
-    tools = row.get("tools")
-    if isinstance(tools, str):
-        tools = json.loads(tools)
-    return {"tools": tools, **(row.get("chat_template_kwargs") or {})}
+    return apply_template(tokenizer, content, row=row, return_dict=True, **options)
 
 
 def _gets_end(row: Mapping[str, Any], column: str, end: str | None) -> bool:

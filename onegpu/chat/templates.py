@@ -6,10 +6,17 @@ Taught in: notebooks/04_formatting.ipynb
 import dataclasses
 from typing import TYPE_CHECKING
 
+from onegpu.chat.encoding import n_common
+from onegpu.chat.rendering import apply_template
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Template", "end_ids", "template"]
+
+CONTENTS = ("First-question", "First-answer", "Second-question", "Second-answer")
+ROLES = ("user", "assistant") * 2
+THOUGHT = "<think>\nFirst-thought\n</think>\n\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Template:
         next_question: Between an answer and the next question.
         end: After the last answer.
         end_of_turn_id: The token that ends an answer; None where the template writes none.
+        opening: What begins every answer: `answer`, but for the empty thought that some add.
     """
 
     start: str
@@ -29,6 +37,7 @@ class Template:
     next_question: str
     end: str
     end_of_turn_id: int | None
+    opening: str
 
 
 def template(tokenizer: "PreTrainedTokenizerBase") -> Template | None:
@@ -38,26 +47,52 @@ def template(tokenizer: "PreTrainedTokenizerBase") -> Template | None:
         tokenizer: Any; its template may be missing.
 
     Returns:
-        The texts that the template writes, or None where there is no template.
+        The texts that the template writes, or None where there is no template, or where it
+        refuses a conversation of two turns.
 
     Taught in: notebooks/04_formatting.ipynb
     """
+    pieces = _pieces(tokenizer)
+    if pieces is None:
+        return None
+    thinking = _pieces(tokenizer, thought=THOUGHT) or pieces
+    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
+    after = tokenizer(pieces[4], add_special_tokens=False)["input_ids"]
+    ends = [token_id for token_id in after if token_id in special]
+    return Template(
+        start=pieces[0],
+        answer=pieces[1],
+        next_question=pieces[2],
+        end=pieces[4],
+        end_of_turn_id=ends[0] if ends else None,
+        opening=pieces[1][: n_common(pieces[1], thinking[1])],
+    )
+
+
+def _pieces(tokenizer: "PreTrainedTokenizerBase", *, thought: str = "") -> list[str] | None:
+    """Return what the template writes around four contents, if it writes them at all."""
     if tokenizer.chat_template is None:
         return None
-    contents = ["First-question", "First-answer", "Second-question", "Second-answer"]
-    roles = ["user", "assistant"] * 2
-    turns = [
-        {"role": role, "content": content} for role, content in zip(roles, contents, strict=True)
+    texts = [
+        (thought if role == "assistant" else "") + content
+        for role, content in zip(ROLES, CONTENTS, strict=True)
     ]
-    rest = tokenizer.apply_chat_template(turns, tokenize=False)
-    pieces = []
-    for content in contents:
-        piece, _, rest = rest.partition(content)
-        pieces.append(piece)
-    special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
-    after = tokenizer(rest, add_special_tokens=False)["input_ids"]
-    ends = [token_id for token_id in after if token_id in special]
-    return Template(pieces[0], pieces[1], pieces[2], rest, ends[0] if ends else None)
+    # Templates of models that see may read nothing but lists of parts
+    for contents in (texts, [[{"type": "text", "text": text}] for text in texts]):
+        turns = [{"role": r, "content": c} for r, c in zip(ROLES, contents, strict=True)]
+        try:
+            rest = apply_template(tokenizer, turns, row={}, tokenize=False)
+        except ValueError:
+            continue
+        pieces = []
+        for content in CONTENTS:
+            piece, found, rest = rest.partition(content)
+            if not found:
+                break
+            pieces.append(piece)
+        else:
+            return [*pieces, rest]
+    return None
 
 
 def end_ids(tokenizer: "PreTrainedTokenizerBase") -> set[int]:

@@ -16,15 +16,20 @@ EXAMPLE = f"""\
 example: rows for a model of the hub, which must not be among those that you test with
   onegpu preflight rows.jsonl --evaluation test.jsonl --model Qwen/Qwen2.5-1.5B-Instruct
 
-Rows have `messages`, or `prompt` and `completion`, or `text`. Without --model they are written and
-split as {sources.EMBEDDED} does it, a small model with a ChatML template, which is fetched at the
-first call. The exit code is 1 if there is an error among the findings; warnings leave it at 0.
+Rows have `messages`, or `prompt` and `completion`, or `text`; for DPO `chosen` and `rejected`, for
+KTO a `label` too. Without --model they are written and split as {sources.EMBEDDED} does
+it, a small model with a ChatML template, which is fetched at the first call. The exit code is 1 if
+there is an error among the findings; warnings leave it at 0.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the files and what the rows are for."""
-    parser.add_argument("data", metavar="DATA", help="a .jsonl, .json or .csv file to train on")
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a .jsonl, .json, .csv, .tsv or .parquet file to train on, or a data set of the hub",
+    )
     parser.add_argument("--evaluation", metavar="FILE", help="a file to evaluate on")
     parser.add_argument(
         "--model", metavar="NAME", help=f"a folder or a hub name (without it {sources.EMBEDDED})"

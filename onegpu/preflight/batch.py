@@ -33,7 +33,7 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     rows = first_rows(trainer)
     if not rows:
         return
-    batch = collate(trainer, rows)
+    batch = _batch(trainer, rows)
     _collator(trainer, rows, batch, tally)
     n_embeddings = trainer.model.get_input_embeddings().weight.shape[0]
     if sequences.max_id >= n_embeddings:  # a forward pass would fail, and leave a GPU unusable
@@ -43,18 +43,31 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     _first_step(trainer, batch, tally)
 
 
+def _batch(trainer: "Trainer", rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a batch as for SFT, whatever the trainer: with labels where tokens are learned."""
+    if "input_ids" in rows[0]:
+        return collate(trainer, rows)
+    # No part of this batch, and an error of the collator where it is a text
+    batch = trainer.data_collator([{**row, "label": True} for row in rows])
+    causal = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    if "completion_mask" in batch:
+        learned = batch["completion_mask"].bool()
+        causal["labels"] = batch["input_ids"].masked_fill(~learned, IGNORED)
+    return causal
+
+
 def _collator(
     trainer: "Trainer", rows: list[Mapping[str, Any]], batch: dict[str, Any], tally: Tally
 ) -> None:
     """Compare the batch with the rows that went into it."""
     mask = batch.get("attention_mask")
-    if mask is None or "labels" not in batch:
+    if mask is None:
         return
     n_padded_left = int((mask[:, 0] == 0).sum())
     if n_padded_left:
         tally.state("padding-side", f"{n_padded_left} rows of the first batch")
-    if len(mask) != len(rows):  # a collator that puts several rows into one
-        return
+    if len(mask) != len(rows) or "labels" not in batch or "input_ids" not in rows[0]:
+        return  # several rows in one, or answers in pairs
     ends = end_ids(trainer.processing_class)
     for number, (row, keep) in enumerate(zip(rows, mask.bool(), strict=True)):
         wanted = list(row.get("labels", row["input_ids"]))
@@ -71,7 +84,7 @@ def _collator(
 def _first_step(trainer: "Trainer", batch: dict[str, Any], tally: Tally) -> None:
     """Compute the loss and the gradients of the first batch, and put everything back."""
     weights = trainable_weights(trainer.model)
-    if not weights or not bool((batch["labels"] != IGNORED).any()):
+    if not weights or "labels" not in batch or not bool((batch["labels"] != IGNORED).any()):
         return
     with _training_without_a_trace(trainer.model, weights):
         loss = _loss(trainer, batch)

@@ -37,23 +37,72 @@ KINDS = {
     "unknown-columns": Kind(
         "error",
         "have columns of no format",
-        "rename to messages, prompt and completion, or text; onegpu.rows has converters",
+        "messages, prompt and completion, text, chosen and rejected; onegpu.rows has converters",
+    ),
+    "messages-as-text": Kind(
+        "error",
+        "hold their messages as a text",
+        "onegpu.rows.from_encoded, or json.loads, makes lists of messages of them",
+    ),
+    "mixed-formats": Kind(
+        "error",
+        "hold messages in one column and text in another",
+        "make both messages: completion=[{'role': 'assistant', 'content': ...}]; or both text",
     ),
     "mixed-columns": Kind(
         "error", "have other columns than the first", "give all rows the same columns"
     ),
-    "not-text": Kind("error", "hold something else than text", "make every content a text"),
+    "not-text": Kind(
+        "error",
+        "hold a content that is no text, and that the chat template does not read",
+        'make every content a text: "" for null, the joined texts for a list of parts',
+    ),
     "huge-cell": Kind("error", "hold over a million characters", "split or remove them"),
     "wrong-roles": Kind(
         "error",
         "have roles in a wrong order",
         "system first or not at all, then user and assistant in turn, assistant last",
     ),
+    "unknown-roles": Kind(
+        "error",
+        "have roles that no chat template knows",
+        "system, user, assistant, tool: onegpu.rows.from_sharegpt renames human, gpt and others",
+    ),
+    "system-ignored": Kind(
+        "warning",
+        "have a system prompt in a column of its own, which trl ignores",
+        "put it into the messages, as the first one; onegpu.rows.from_sharegpt does",
+    ),
+    "weight-ignored": Kind(
+        "error",
+        "mark answers that shall not be learned, and trl learns them",
+        "put them into the prompt: onegpu.rows.from_messages learns the last answer alone",
+    ),
     "empty-turn": Kind("error", "have an empty turn", "remove the rows or fill the turn"),
     "template-refuses": Kind(
         "error",
         "are refused by the chat template",
-        "put the system prompt into the first question; join turns of the same role",
+        "as its message says: put the system prompt into the first question, join turns of a role",
+    ),
+    "left-out": Kind(
+        "error",
+        "hold something that the chat template leaves out",
+        "take a chat template that writes it, or write it into the contents",
+    ),
+    "thoughts-cut": Kind(
+        "warning",
+        "have thoughts that the chat template cuts from all answers but the last",
+        "onegpu.rows.from_messages makes rows that learn the last answer alone",
+    ),
+    "arguments-as-text": Kind(
+        "error",
+        "have tool calls as JSON, which the chat template encodes again or refuses",
+        "give objects: onegpu.rows.from_openai decodes them",
+    ),
+    "nulls-filled-in": Kind(
+        "error",
+        "give a tool the parameters of other tools, as null",
+        "Dataset.from_list(rows, on_mixed_types='use_json'), or load_dataset('json', ...)",
     ),
     # What can be seen in its tokens
     "no-template": Kind(
@@ -94,6 +143,11 @@ KINDS = {
         "learn the prompt too",
         "give prompt and completion, or set assistant_only_loss=True",
     ),
+    "no-answer-mask": Kind(
+        "error",
+        "cannot be masked by assistant_only_loss",
+        "leave it False, and give prompt and completion as messages",
+    ),
     "rows-dropped": Kind(
         "error",
         "are dropped: max_length leaves nothing to learn",
@@ -101,6 +155,11 @@ KINDS = {
     ),
     "completion-cut": Kind(
         "error", "are cut by max_length", "raise max_length, or shorten or remove them"
+    ),
+    "document-cut": Kind(
+        "warning",
+        "are longer than max_length, and lose the rest of their text",
+        "packing=True with packing_strategy='bfd_split', which keeps all of it",
     ),
     "duplicate-rows": Kind("warning", "have been there before", "remove them"),
     "train-test-overlap": Kind(
@@ -117,7 +176,54 @@ KINDS = {
         "hold tokens that the model has no embedding for",
         "model.resize_token_embeddings(len(tokenizer)), before the adapter is added",
     ),
+    # What can be seen in answers that are compared or labeled
+    "no-prompt": Kind(
+        "error",
+        "have no prompt that both answers share",
+        "give the prompt to a column named prompt, or to both answers as their first turns",
+    ),
+    "prompt-repeated": Kind(
+        "error",
+        "repeat the prompt in an answer",
+        "take it out of the answers; or remove the column prompt, if all answers repeat all of it",
+    ),
+    "equal-answers": Kind("error", "have equal answers to choose from", "remove the rows"),
+    "scores-contradict": Kind(
+        "error",
+        "give the rejected answer the better score",
+        "swap chosen and rejected there, or remove the rows",
+    ),
+    "answers-contradict": Kind(
+        "warning",
+        "prefer or call good what another row does not",
+        "keep the one that is right",
+    ),
+    "chosen-longer": Kind(
+        "warning",
+        "most chosen answers are the longer ones, so length alone may be learned",
+        "add pairs whose chosen answer is the shorter one, or remove some of the others",
+    ),
+    "label-not-bool": Kind(
+        "error",
+        "have a label that is neither true nor false",
+        "make label true or false, not a text; load_dataset does, of a CSV file",
+    ),
+    "labels-one-sided": Kind(
+        "warning",
+        "nearly all labels are of one kind",
+        "add rows of the other kind, or set desirable_weight or undesirable_weight in KTOConfig",
+    ),
+    "bad-answers-learned": Kind(
+        "error",
+        "learn an answer whose label is false",
+        "KTOTrainer, which learns to avoid it; or keep only rows whose label is true",
+    ),
     # What can be seen in tokenizer, model and settings
+    "no-rows": Kind(
+        "error",
+        "there are no rows",
+        "give your own rows to check_data(): it says why trl dropped them, if it did",
+    ),
     "eos-differs": Kind(
         "error",
         "the model does not stop at what ends an answer",
@@ -256,11 +362,16 @@ class Tally:
     def __init__(self) -> None:
         self.n_rows = 0
         self._counts: collections.Counter[str] = collections.Counter()
+        self._last: dict[str, int] = {}  # the row that was counted last
         self._places: dict[str, list[str]] = {}
         self._single: dict[str, Finding] = {}
 
-    def add(self, code: str, place: str, detail: str = "") -> None:
-        """Count a row of a kind."""
+    def add(self, code: str, place: str, detail: str = "", *, row: int | None = None) -> None:
+        """Count a row of a kind, once even if several of its sequences are; or an earlier row."""
+        row = self.n_rows if row is None else row
+        if self._last.get(code) == row:
+            return
+        self._last[code] = row
         self._counts[code] += 1
         places = self._places.setdefault(code, [])
         if len(places) < N_PLACES:

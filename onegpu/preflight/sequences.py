@@ -1,59 +1,32 @@
 """What is wrong with the tokens and labels of a row, and with all rows together."""
 
-import array
 import collections
 import functools
-import hashlib
 import heapq
-import sqlite3
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from onegpu.chat import IGNORED, end_ids, template
 from onegpu.preflight.findings import Tally
+from onegpu.preflight.seen import Seen
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Seen", "Sequences"]
+__all__ = ["N_TAIL", "Sequences"]
 
 N_TAIL = 4  # an end token is among the last tokens; templates write a line break after it
 N_KEPT = 1000  # places that are kept until it is known which rows stand out
 N_LETTERS = 200  # of a row that decide its script
 FEW, MANY = 0.02, 0.9  # a script of few rows beside a script of many
 TIMES = 20  # as long as the median
-
-
-class Seen:
-    """Which rows and prompts there have been, on disk, so that memory stays constant."""
-
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a temporary file, gone when closed
-        self._database.execute("PRAGMA synchronous = OFF")
-        for table in ("rows", "prompts"):
-            self._database.execute(f"CREATE TABLE {table} (key INTEGER PRIMARY KEY, place TEXT)")
-
-    def close(self) -> None:
-        """Delete everything."""
-        self._database.close()
-
-    def add(self, table: str, ids: Sequence[int], place: str) -> str | None:
-        """Keep a sequence, and return the place where it has been before, if it has."""
-        values = (self._key(ids), place)
-        cursor = self._database.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", values)
-        return None if cursor.rowcount else self.find(table, ids)
-
-    def find(self, table: str, ids: Sequence[int]) -> str | None:
-        """Return the place where a sequence has been, if it has."""
-        query = f"SELECT place FROM {table} WHERE key = ?"
-        found = self._database.execute(query, (self._key(ids),)).fetchone()
-        return found[0] if found else None
-
-    @staticmethod
-    def _key(ids: Sequence[int]) -> int:
-        digest = hashlib.blake2b(array.array("q", ids).tobytes(), digest_size=8).digest()
-        return int.from_bytes(digest, "big", signed=True)
+SCRIPTS = {  # by the first words of Unicode's names
+    **dict.fromkeys(("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"), "JAPANESE"),
+    **dict.fromkeys(("CJK", "IDEOGRAPHIC", "BOPOMOFO"), "CHINESE"),
+    "HANGUL": "KOREAN",
+}
+WITH_HAN = ("JAPANESE", "KOREAN")  # and with Chinese characters, even with nothing else
 
 
 class Sequences:
@@ -77,7 +50,7 @@ class Sequences:
         is_evaluation: bool = False,
     ):
         self._tokenizer, self._tally, self._seen = tokenizer, tally, seen
-        self._max_length, self._is_evaluation = max_length, is_evaluation
+        self._max_length, self.is_evaluation = max_length, is_evaluation
         self._template = template(tokenizer)
         self._ends = end_ids(tokenizer)
         self._opener = self._first_special(self._template.answer) if self._template else None
@@ -85,8 +58,8 @@ class Sequences:
         self.special_ids: set[int] = set()
         self._added = set(tokenizer.added_tokens_decoder)
         self._lengths: collections.Counter[int] = collections.Counter()
-        self._longest: list[tuple[int, str]] = []
-        self._scripts: dict[str, list[str]] = {}
+        self._longest: list[tuple[int, int, str]] = []  # length, row, place
+        self._scripts: dict[str, list[tuple[int, str]]] = {}
         self._n_scripts: collections.Counter[str] = collections.Counter()
 
     def _first_special(self, text: str) -> int | None:
@@ -117,14 +90,14 @@ class Sequences:
             self._check_format(ids, labels, place, all_learned=len(learned) == len(ids))
         self._check_nesting(ids[1:] if has_double_bos else ids, place)
         self._check_script(learned, place)
-        self._check_repetition(ids, labels, place)
 
     def _check_length(self, ids: Sequence[int], place: str) -> None:
         self._lengths[len(ids)] += 1
+        entry = (len(ids), self._tally.n_rows, place)
         if len(self._longest) < N_KEPT:
-            heapq.heappush(self._longest, (len(ids), place))
+            heapq.heappush(self._longest, entry)
         elif len(ids) > self._longest[0][0]:  # longer than the shortest that is kept
-            heapq.heapreplace(self._longest, (len(ids), place))
+            heapq.heapreplace(self._longest, entry)
 
     def _check_format(
         self, ids: Sequence[int], labels: Sequence[int], place: str, *, all_learned: bool
@@ -132,18 +105,27 @@ class Sequences:
         """Check for a template, for what is learned of it, and for an end."""
         text, in_format = self._tokenizer.decode(ids), True
         if self._template is not None:
-            in_format = "".join(self._template.answer.split()) in "".join(text.split())
+            in_format = "".join(self._template.opening.split()) in "".join(text.split())
             if in_format and all_learned:
                 self._tally.add("prompt-learned", place)
         tail = list(zip(ids, labels, strict=True))[-N_TAIL:]
         ended = any(token_id in self._ends and label != IGNORED for token_id, label in tail)
         if self._max_length and len(ids) >= self._max_length and not (ended and in_format):
-            self._tally.add("completion-cut", place, f"ends with {text[-20:]!r}")
+            self._tally.add(self.cut_code(ids, labels), place, f"ends with {text[-20:]!r}")
             return
         if not in_format:
             self._tally.add("template-not-applied", place, f"begins with {text[:20]!r}")
         if not ended:
             self._tally.add("eos-not-learned", place, f"ends with {text[-20:]!r}")
+
+    def cut_code(self, ids: Sequence[int], labels: Sequence[int]) -> str:
+        """Return the code of a sequence that `max_length` cut: it has an answer, or is a text."""
+        if any(label == IGNORED for label in labels):
+            return "completion-cut"
+        start = self._template.start.strip() if self._template else ""
+        n = 8  # characters, of which no text has the first ones of a template by chance
+        is_text = not start or not self._tokenizer.decode(ids[:n]).lstrip().startswith(start[:n])
+        return "document-cut" if is_text else "completion-cut"
 
     def _check_nesting(self, ids: Sequence[int], place: str) -> None:
         """Check for a turn that is opened while another is."""
@@ -158,41 +140,60 @@ class Sequences:
                 is_open = True
 
     def _check_script(self, learned: list[int], place: str) -> None:
-        script = _script(self._tokenizer.decode(learned[:N_LETTERS]))
+        text = self._tokenizer.decode(learned[:N_LETTERS], skip_special_tokens=True)
+        script = _script(text)
         self._n_scripts[script] += 1
         places = self._scripts.setdefault(script, [])
         if len(places) < N_KEPT:
-            places.append(place)
+            places.append((self._tally.n_rows, place))
 
-    def _check_repetition(self, ids: Sequence[int], labels: Sequence[int], place: str) -> None:
-        masked = [i for i, label in zip(ids, labels, strict=True) if label == IGNORED]
-        prompt = masked or ids  # where all is learned, the whole row is compared
-        if self._is_evaluation:
-            if before := self._seen.find("prompts", prompt):
+    def check_repetition(
+        self, prompt: Sequence[int], row: Sequence[int], *, place: str, opposite: Sequence[int] = ()
+    ) -> None:
+        """Check whether a row has been there before.
+
+        Args:
+            prompt: Its tokens that are not learned; all where all are.
+            row: All its tokens.
+            place: Where it is.
+            opposite: The row that says the opposite, if it says something that has one.
+        """
+        if self.is_evaluation:
+            if before := self._seen.row(row) or self._seen.question(prompt):
                 self._tally.add("train-test-overlap", place, f"as training {before}")
             return
-        self._seen.add("prompts", prompt, place)
-        if before := self._seen.add("rows", ids, place):
+        self._seen.add_prompt(prompt, place)
+        if before := self._seen.add_row(row, place):
             self._tally.add("duplicate-rows", place, f"as {before}")
+        elif opposite and (before := self._seen.row(opposite)):
+            self._tally.add("answers-contradict", place, f"unlike {before}")
 
     def finish(self) -> None:
         """Add what only all rows together show."""
         n_rows = self._lengths.total()
         if n_rows < 20:
             return
-        median = self._median_length()
-        for length, place in sorted(self._longest, reverse=True):
+        median, details = self._median_length(), {}
+        for length, row, place in sorted(self._longest, reverse=True):
             if length > TIMES * median:
-                self._tally.add("length-outlier", place, f"{length:,} tokens, median {median:,}")
-        script, count = self._n_scripts.most_common(1)[0]
+                details.setdefault(row, (place, f"{length:,} tokens, median {median:,}"))
+        for row, (place, detail) in details.items():
+            self._tally.add("length-outlier", place, detail, row=row)
+        script, count = self._most_common_script()
         if count < MANY * n_rows:
             return
         for other, few in self._n_scripts.items():
             if other not in (script, "") and few <= max(1, FEW * n_rows):
-                for place in self._scripts[other]:
-                    self._tally.add(
-                        "script-outlier", place, f"{other.lower()} beside {script.lower()}"
-                    )
+                for row, place in self._scripts[other]:
+                    detail = f"{other.lower()} beside {script.lower()}"
+                    self._tally.add("script-outlier", place, detail, row=row)
+
+    def _most_common_script(self) -> tuple[str, int]:
+        """Return the script of most sequences and their number, those in Han alone among them."""
+        for script in WITH_HAN:
+            if self._n_scripts[script] > self._n_scripts["CHINESE"]:
+                self._n_scripts[script] += self._n_scripts.pop("CHINESE", 0)
+        return next(iter(self._n_scripts.most_common(1)), ("", 0))
 
     def _median_length(self) -> int:
         """Return the length that half of all sequences do not exceed."""
@@ -205,13 +206,24 @@ class Sequences:
 
 
 def _script(text: str) -> str:
-    """Return the script of most letters of a text, as Unicode names it, such as `LATIN`."""
+    """Return the script of most letters of a text, such as `LATIN`; what is written with Han too.
+
+    A tenth of Japanese or Korean letters is enough: no other text has as many.
+    """
     counts = collections.Counter(_script_of(character) for character in text[:N_LETTERS])
     del counts[""]
-    return counts.most_common(1)[0][0] if counts else ""
+    for script in WITH_HAN:
+        if counts["CHINESE"] <= 9 * counts[script]:
+            counts[script] += counts.pop("CHINESE", 0)
+    script, count = counts.most_common(1)[0] if counts else ("", 0)
+    return script if count else ""
 
 
 @functools.cache
 def _script_of(character: str) -> str:
     """Return the script of a letter, and nothing for what is no letter."""
-    return unicodedata.name(character, "").split(" ")[0] if character.isalpha() else ""
+    if not character.isalpha():
+        return ""
+    plain = unicodedata.normalize("NFKC", character)[:1]  # of wide, narrow and bold letters
+    script = unicodedata.name(plain, "").split(" ")[0]
+    return SCRIPTS.get(script, script)

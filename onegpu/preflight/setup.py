@@ -58,6 +58,8 @@ def _tokenizer(trainer: "Trainer", tally: Tally) -> None:
     parts = template(tokenizer)
     if not parts or parts.end_of_turn_id is None:
         return
+    if getattr(trainer.model, "generation_config", None) is None:  # a reward model writes nothing
+        return
     stops = stop_ids(trainer.model) or [tokenizer.eos_token_id]
     if parts.end_of_turn_id not in stops:
         end, stop = tokenizer.decode([parts.end_of_turn_id]), tokenizer.decode(stops[:1])
@@ -107,6 +109,8 @@ def _rounds_away(weight: "torch.Tensor", rate: float) -> bool:
 
 def _rate(trainer: "Trainer", tally: Tally) -> None:
     low, high = LORA_RATES if _is_adapted(trainer) else FULL_RATES
+    if hasattr(trainer.args, "beta"):  # DPO and KTO take a hundredth of the rate
+        low /= 100
     rate = trainer.args.learning_rate
     if not low <= rate <= high:
         what = "LoRA" if _is_adapted(trainer) else "full fine-tuning"
@@ -190,6 +194,8 @@ def _evaluation(trainer: "Trainer", tally: Tally) -> None:
         kept = args.per_device_eval_batch_size
     positions = 0  # of the set that keeps most: each is evaluated by itself
     for rows in evaluation_sets(trainer).values():
+        if "input_ids" not in next(iter(rows), {}):  # answers in pairs
+            continue
         found = lengths(rows)
         positions = max(positions, min(len(found), kept) * max(found, default=0))
     needed = 4 * positions * trainer.model.config.get_text_config().vocab_size

@@ -19,7 +19,9 @@ def checked_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any
 
 def evaluation_sets(trainer: "Trainer") -> dict[str, Iterable[Mapping[str, Any]]]:
     """Return the data sets that a trainer evaluates on by their names, however many there are."""
-    sets = trainer.eval_dataset or {}
+    sets = trainer.eval_dataset
+    if sets is None:
+        return {}
     return dict(sets) if isinstance(sets, Mapping) else {"eval_dataset": sets}
 
 

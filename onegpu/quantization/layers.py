@@ -4,10 +4,10 @@ Taught in: notebooks/02_quantization.ipynb
 """
 
 import dataclasses
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from onegpu.quantization.blocks import relative_rms
+from onegpu.quantization.formats import bitsandbytes_format, int8_scales, kept
 
 if TYPE_CHECKING:
     import torch
@@ -18,19 +18,20 @@ __all__ = ["ModuleInfo", "dequantize", "inspect", "keep_trainable"]
 
 @dataclasses.dataclass(frozen=True)
 class ModuleInfo:
-    """One module of a model that has weights of its own.
+    """One module of a model that has a weight of its own, or one of its several parameters.
 
     Attributes:
         name: Its path in the model.
-        type: Its class.
+        type: The module's class.
         shape: Shape of its weight before quantization.
-        stored: How its weight is kept: a number type, or `nf4`, `fp4`, `int8`.
+        stored: How its weight is kept: a number type, or what it is quantized to, as `nf4`, `fp4`,
+            `int8`, `fp8`, `mxfp4`, `awq 4-bit`, `gptq 4-bit`, `hqq 4-bit`, `torchao Int4Tensor`.
         compute: The number type that it multiplies in; `input's` where it takes the input's.
-        n_bytes: Memory of weight, bias and scales; 0 where another module has them already.
+        n_bytes: Memory of weight, bias and scales; without those that another module has already.
         shared_with: The module that owns its weight, or nothing.
-        error: Root mean square error of a quantized weight against the reference's, as a part of
-            the reference's own; None for other weights, and where the reference has no module of
-            that name and shape.
+        error: Root mean square error of a weight quantized by bitsandbytes against the
+            reference's, as a part of the reference's own; None for other weights, and where the
+            reference has no module of that name and shape.
     """
 
     name: str
@@ -46,15 +47,16 @@ class ModuleInfo:
 def inspect(
     model: "PreTrainedModel", *, reference: "PreTrainedModel | None" = None
 ) -> list[ModuleInfo]:
-    """List the modules of a model that have weights, and how each is kept.
+    """List the weights of a model, and how each is kept.
 
     Args:
-        model: As loaded, quantized by bitsandbytes or not.
+        model: As loaded, quantized or not.
         reference: The same model unquantized, to measure the error of each weight against.
 
     Returns:
-        A row a module, in the model's order; `pandas.DataFrame(rows)` makes a table of them.
-        The codebooks, a few numbers a layer, are not counted.
+        A row for a module with a weight, and for each parameter of a module that has several, as
+        experts have; in the model's order. `pandas.DataFrame(rows)` makes a table of them. The
+        bytes are all that is saved of the model, but the codebooks, a few numbers a layer.
 
     Example:
         >>> import torch
@@ -66,28 +68,26 @@ def inspect(
     """
     originals = dict(reference.named_modules()) if reference is not None else {}
     owners: dict[int, str] = {}
+    counted: dict[int, torch.Tensor] = {}
     rows = []
-    for name, module in model.named_modules():
-        weight = module._parameters.get("weight")
-        if weight is None:
-            continue
-        owner = owners.setdefault(id(weight), name)
-        quantized = _quantized_format(module)
-        computed = weight.dtype
-        if quantized:
-            computed = getattr(module, "compute_dtype", None)
-        rows.append(
-            ModuleInfo(
-                name=name,
-                type=type(module).__name__,
-                shape=_shape(module),
-                stored=quantized or _short(weight.dtype),
-                compute=_short(computed) if computed else "input's",
-                n_bytes=sum(t.nbytes for t in _tensors(module)) if owner == name else 0,
-                shared_with=owner if owner != name else "",
-                error=_error(module, originals.get(name)),
+    for path, module in model.named_modules():
+        for part in kept(module):
+            name = ".".join(filter(None, (path, part.name)))
+            owner = owners.setdefault(id(part.weight), name)
+            new = {id(t): t for t in part.tensors if id(t) not in counted}
+            counted |= new
+            rows.append(
+                ModuleInfo(
+                    name=name,
+                    type=type(module).__name__,
+                    shape=part.shape,
+                    stored=part.format or _short(part.weight.dtype),
+                    compute=_short(part.compute) if part.compute else "input's",
+                    n_bytes=sum(t.nbytes for t in new.values()),
+                    shared_with=owner if owner != name else "",
+                    error=_error(module, part.shape, originals.get(path)),
+                )
             )
-        )
     return rows
 
 
@@ -100,17 +100,26 @@ def dequantize(module: "torch.nn.Module") -> "torch.Tensor":
     Returns:
         The weight in float32, shape (out, in) for a linear layer.
 
+    Raises:
+        ValueError: The weight is quantized by another library.
+
     Taught in: notebooks/03_lora.ipynb
     """
     import bitsandbytes.functional as bnb
 
-    quantized = _quantized_format(module)
+    quantized = bitsandbytes_format(module)
     if quantized == "int8":
-        return module.weight.data.float() * (_int8_scales(module).float() / 127)[:, None]
+        return module.weight.data.float() * (int8_scales(module).float() / 127)[:, None]
     if quantized:
         if getattr(module.weight.quant_state, "packing_format_for_cpu", False):
             return _dequantize_rearranged(module.weight.data, module.weight.quant_state)
         return bnb.dequantize_4bit(module.weight.data, module.weight.quant_state).float()
+    format = next((part.format for part in kept(module)), "no weight")
+    if format:
+        raise ValueError(
+            f"{type(module).__name__} keeps its weight as {format}: give a linear layer of "
+            "bitsandbytes, or one with a plain weight"
+        )
     return module.weight.detach().float()
 
 
@@ -149,41 +158,12 @@ def _dequantize_rearranged(quantized: "torch.Tensor", state: Any) -> "torch.Tens
     return levels * scales
 
 
-def _quantized_format(module: "torch.nn.Module") -> str:
-    """Return `nf4`, `fp4` or `int8` for a quantized layer of bitsandbytes, else nothing."""
-    state = getattr(module.weight, "quant_state", None)
-    if state is not None:
-        return state.quant_type
-    return "int8" if type(module).__name__ == "Linear8bitLt" else ""
-
-
-def _int8_scales(module: "torch.nn.Module") -> "torch.Tensor":
-    """Return the scale of each row; it moves from the weight to the state at the first pass."""
-    scales = getattr(module.weight, "SCB", None)
-    return scales if scales is not None else module.state.SCB
-
-
-def _tensors(module: "torch.nn.Module") -> Iterator["torch.Tensor"]:
-    """Yield every tensor that a module keeps: its parameters and its scales."""
-    yield from (p for p in module._parameters.values() if p is not None)
-    state = getattr(module.weight, "quant_state", None)
-    if state is not None:
-        yield state.absmax
-        if state.nested:
-            yield from (state.offset, state.state2.absmax)
-    elif _quantized_format(module) == "int8":
-        yield _int8_scales(module)
-
-
-def _shape(module: "torch.nn.Module") -> tuple[int, ...]:
-    state = getattr(module.weight, "quant_state", None)
-    return tuple(state.shape if state is not None else module.weight.shape)
-
-
-def _error(module: "torch.nn.Module", original: "torch.nn.Module | None") -> float | None:
-    if original is None or not _quantized_format(module):
+def _error(
+    module: "torch.nn.Module", shape: tuple[int, ...], original: "torch.nn.Module | None"
+) -> float | None:
+    if original is None or not bitsandbytes_format(module):
         return None
-    if tuple(original.weight.shape) != _shape(module):
+    if tuple(original.weight.shape) != shape:
         return None
     return relative_rms(dequantize(module), original.weight)
 

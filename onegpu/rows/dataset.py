@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu.rows.reading import readable
+from onegpu.rows.reading import is_file, readable
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 __all__ = ["load_texts"]
 
@@ -26,7 +26,8 @@ def load_texts(
         columns: The columns that must hold text, each with the name that it is to get.
 
     Returns:
-        The splits. A single file is one split, `"train"`. Other columns stay as they are.
+        The splits. A single file is one split, `"train"`. Other columns stay as they are; where a
+        row lacks one that another row has, it is None.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -35,11 +36,11 @@ def load_texts(
 
     Taught in: notebooks/00_tldr.ipynb
     """
-    from datasets import Dataset, DatasetDict, load_dataset
+    from datasets import DatasetDict, load_dataset
 
     if isinstance(source, Mapping):
         files = {name: Path(path) for name, path in source.items()}
-    elif Path(source).suffix or Path(source).exists():
+    elif is_file(source):
         files = {"train": Path(source)}
     else:
         splits = load_dataset(str(source))
@@ -55,8 +56,21 @@ def load_texts(
             checked.append({columns.get(key, key): value for key, value in row.value.items()})
         if not checked:
             raise ValueError(f"{path} holds no rows")
-        splits[name] = Dataset.from_list(checked)
+        splits[name] = _dataset(path, checked)
     return splits
+
+
+def _dataset(path: Path, rows: list[dict[str, Any]]) -> "Dataset":
+    """Return rows with the columns of all of them: one that a row lacks is None there."""
+    from datasets import Dataset
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = {name: [row.get(name) for row in rows] for name in names}
+    try:
+        # As they are: without it, Arrow refuses 1 and "b2" in a column
+        return Dataset.from_dict(table, on_mixed_types="use_json")
+    except OverflowError as error:
+        raise ValueError(f"{path} holds a number above 64 bits: put it in quotes") from error
 
 
 def _check(row: Mapping[str, Any], columns: Mapping[str, str], where: str) -> None:

@@ -1,59 +1,42 @@
-"""Rows of a file: JSONL, JSON or CSV, read one at a time.
+"""Rows of a file or of a data set on the hub, read one at a time.
 
 Taught in: notebooks/04_formatting.ipynb
 """
 
-import collections
-import csv
 import dataclasses
+import gzip
 import json
-import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-__all__ = ["Row", "read", "readable", "scan"]
+from onegpu.rows import hub
+from onegpu.rows.json_files import TOO_DEEP, lines, values
+from onegpu.rows.row import Row
+from onegpu.rows.tables import cells, parquet
 
-CHUNK = 1_000_000  # characters read at a time from a JSON array
-LONGEST = 100_000_000  # characters of one item: above that, a bracket was left open
-CUT = 10  # a value cut off by the end of a chunk fails less than this many characters before it
-SPACE = re.compile(r"[ \t\r\n]*")  # what JSON allows between values; str.strip() takes more
-TOO_DEEP = "too many lists or objects inside one another"
+__all__ = ["KINDS", "is_file", "read", "readable", "scan"]
 
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of a file.
-
-    Attributes:
-        number: Its line in a JSONL or CSV file, its place in a JSON array; from 1.
-        value: Its columns; empty where it could not be read.
-        problem: Why it could not be read; empty where it could.
-        unit: What `number` counts: `line`, or `item` in a JSON array.
-    """
-
-    number: int
-    value: dict[str, Any]
-    problem: str = ""
-    unit: str = "line"
-
-    @property
-    def place(self) -> str:
-        """Where it is in its file, such as `"line 3"` or, in a JSON array, `"item 3"`."""
-        return f"{self.unit} {self.number}"
+READERS = {".jsonl": lines, ".ndjson": lines, ".json": values, ".csv": cells, ".tsv": cells}
+KINDS = f"{', '.join(READERS)} (each also with .gz), .parquet"  # for messages
 
 
 def read(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number and columns of each row of a file, holding one row in memory at a time.
 
     Args:
-        path: A file that ends in `.jsonl`, `.json` (an array of objects) or `.csv`, in UTF-8.
+        path: A file that ends in `.jsonl` or `.ndjson` (one object a line), `.json` (an array of
+            objects, or an object that contains them as pandas or an API writes it), `.csv` or
+            `.tsv` (cells parted by tab, semicolon or comma, as in the header), each also with
+            `.gz`, in UTF-8; one that ends in `.parquet`; or the name of a data set on the hub,
+            such as `"dvgodoy/yoda_sentences"`, of which the split `train` is read.
 
     Yields:
         The row's number, from 1, and its columns.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: There is no such file, or no such data set.
         ValueError: A folder, a file of another kind, or a row that cannot be read. The message
             names the file, the row, and what is wrong with it.
 
@@ -93,47 +76,60 @@ def scan(path: str | Path) -> Iterator[Row]:
         further one.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: A folder, or a file of another kind.
+        FileNotFoundError: There is no such file, or no such data set.
+        ValueError: A folder, a file of another kind, or a data set that needs a configuration.
     """
+    if not is_file(path):
+        yield from hub.stream(str(path))
+        return
     path = Path(path)
-    readers = {".jsonl": _lines, ".json": _array, ".csv": _table}
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: give a file, or a hub name")
-    if path.suffix.lower() not in readers:
-        raise ValueError(f"{path}: expected a file that ends in {', '.join(readers)}")
+    if not _ending(path):
+        raise ValueError(f"{path}: expected a file that ends in {KINDS}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give a file")
-    with path.open("rb") as file:
-        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            yield Row(1, {}, "the file is UTF-16, not UTF-8: save it as UTF-8")
-            return
-    # Bytes that are not UTF-8 become lone surrogates, so that we can name their row
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        for row in readers[path.suffix.lower()](file):
-            problem = row.problem or _problem(row.value)
-            yield dataclasses.replace(row, value={}, problem=problem) if problem else row
-
-
-def _integer(digits: str) -> int | ValueError:
+    if _ending(path) == ".parquet":
+        yield from parquet(path)
+        return
+    number, unit = 0, "line"
     try:
-        return int(digits)
-    except ValueError:  # Python converts no more than 4,300 digits
-        return ValueError(f"an integer of {len(digits):,} digits: put it in quotes")
+        with _opened(path) as file:
+            for row in _rows(file, _ending(path)):
+                number, unit = row.number, row.unit
+                problem = row.problem or _problem(row.value)
+                yield dataclasses.replace(row, value={}, problem=problem) if problem else row
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield Row(number + 1, {}, f"broken gzip ({error}): compress it again", unit)
 
 
-def _columns(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        for name, count in collections.Counter(name for name, _ in pairs).items():
-            if name and count > 1:  # a spreadsheet may leave several columns without a name
-                value[name] = ValueError(f"{name!r} is there {count} times: rename or remove one")
-    return value
+def is_file(source: str | Path) -> bool:
+    """Return whether a source is a file, there or not, and no name of the hub."""
+    path = Path(source)
+    return path.exists() or bool(_ending(path)) or not hub.is_name(str(source))
 
 
-# The errors are put into the row for `_problem` to find. Raised at once, they would hide where
-# the next row of an array begins
-HOOKS = {"parse_int": _integer, "object_pairs_hook": _columns}
+def _ending(path: Path) -> str:
+    """Return what says how a file is read, without `.gz`; nothing where nothing does."""
+    name = path.name.lower()
+    ending = Path(name.removesuffix(".gz")).suffix
+    return ending if ending in READERS or name.endswith(".parquet") else ""
+
+
+def _opened(path: Path) -> TextIO:
+    # Bytes that are not UTF-8 become lone surrogates, so that we can name their row
+    how = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", **how)
+    return path.open(**how)
+
+
+def _rows(file: TextIO, ending: str) -> Iterator[Row]:
+    if file.read(2) in ("\udcff\udcfe", "\udcfe\udcff"):
+        yield Row(1, {}, "the file is UTF-16, not UTF-8: save it as UTF-8")
+        return
+    file.seek(0)
+    yield from READERS[ending](file)
 
 
 def _problem(value: Any) -> str:
@@ -145,10 +141,7 @@ def _problem(value: Any) -> str:
     try:
         json.dumps(value, ensure_ascii=False, default=refuse).encode("utf-8")
     except UnicodeEncodeError as error:
-        before = error.object[max(0, error.start - 20) : error.start]
-        if "\udc80" <= error.object[error.start] <= "\udcff":  # made by surrogateescape
-            return f"not UTF-8 after {before!r}: save the file as UTF-8"
-        return f"half of a \\u pair after {before!r}: write both halves, or the character"
+        return _not_unicode(error.object, error.start)
     except ValueError as error:
         return str(error)
     except RecursionError:
@@ -158,108 +151,16 @@ def _problem(value: Any) -> str:
     return ""
 
 
-def _lines(file: TextIO) -> Iterator[Row]:
-    for number, line in enumerate(file, start=1):
-        if not SPACE.fullmatch(line):
-            try:
-                yield Row(number, json.loads(line.rstrip("\r\n"), **HOOKS))
-            except json.JSONDecodeError as error:
-                yield Row(number, {}, f"broken JSON at column {error.colno} ({error.msg})")
-            except RecursionError:
-                yield Row(number, {}, TOO_DEEP)
-
-
-class _Text:
-    """The text of an array as far as it has been read, decoded up to the position `at`."""
-
-    def __init__(self, file: TextIO):
-        self.file, self.text, self.at = file, "", 0
-        self.decoder = json.JSONDecoder(**HOOKS)
-
-    def more(self) -> bool:
-        """Read on, cutting off what is done; return whether there was more."""
-        n_left = len(self.text) - self.at
-        if n_left > LONGEST:
-            raise ValueError(f"over {LONGEST:,} characters long: is a bracket left open?")
-        new = self.file.read(max(CHUNK, n_left))  # doubles: a long item is decoded again each time
-        if new:
-            self.text, self.at = self.text[self.at :] + new, 0
-        return bool(new)
-
-    def peek(self) -> str:
-        """Skip white space and return the character after it, nothing at the end of the file."""
-        while True:
-            self.at = SPACE.match(self.text, self.at).end()
-            if self.at < len(self.text) or not self.more():
-                return self.text[self.at : self.at + 1]
-
-    def value(self) -> Any:
-        """Decode the next value."""
-        self.peek()
-        while True:
-            value, why = None, ""
-            try:
-                value, end = self.decoder.raw_decode(self.text, self.at)
-            except json.JSONDecodeError as error:
-                is_open = error.msg.startswith("Unterminated string")  # its position is the start
-                end, why = len(self.text) if is_open else error.pos, error.msg
-            except RecursionError:
-                raise ValueError(TOO_DEEP) from None
-            if len(self.text) - end >= CUT or not self.more():
-                break  # it ends here, and not where the chunk does: 12|34, nu|ll
-        self.at = end
-        if why:
-            raise self.broken(why)
-        return value
-
-    def broken(self, why: str) -> ValueError:
-        found = self.text[self.at : self.at + 1] or "end of file"
-        return ValueError(f"broken JSON at {found!r} ({why})")
-
-
-def _array(file: TextIO) -> Iterator[Row]:
-    text, number = _Text(file), 0
-    if text.peek() != "[":
-        yield Row(1, {}, "expected an array [...] of objects; one object a line is .jsonl")
-        return
+def _not_unicode(text: str, at: int) -> str:
+    """Return what is wrong with a character that is half of one, or no UTF-8."""
+    before = text[max(0, at - 20) : at]
+    if not "\udc80" <= text[at] <= "\udcff":  # not made by surrogateescape
+        return f"half of a \\u pair after {before!r}: write both halves, or the character"
     try:
-        text.at += 1
-        mark = text.peek()
-        while mark != "]":
-            value = text.value()
-            number += 1
-            yield Row(number, value, unit="item")
-            mark = text.peek()
-            if mark == ",":
-                text.at += 1
-            elif mark != "]":
-                raise text.broken("expected ',' or ']' before it")
-        text.at += 1
-        if text.peek():
-            raise text.broken("the array ended before it")
-    except ValueError as error:
-        yield Row(number + 1, {}, str(error), unit="item")
-
-
-def _table(file: TextIO) -> Iterator[Row]:
-    # The default refuses cells above 131,072 characters; Windows refuses a limit above this one
-    csv.field_size_limit(2**31 - 1)
-    reader, names = csv.reader(file, strict=True), []
-    while True:
-        start = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            yield Row(start, {}, f'broken quotes ({error}): a quote inside quotes is written ""')
-            if names:
-                continue
-            return
-        if cells is None:
-            return
-        if not names:
-            names = cells
-        elif len(cells) == len(names):
-            yield Row(reader.line_num, _columns(list(zip(names, cells, strict=True))))
-        elif cells:  # not an empty line
-            counts = f"{len(cells)} cells for {len(names)} columns"
-            yield Row(reader.line_num, {}, f"{counts}: put cells that hold a comma in quotes")
+        after = text[at : at + 10].encode("utf-8", "surrogateescape").decode("cp1252")
+    except UnicodeError:
+        return f"not UTF-8 after {before!r}: save the file as UTF-8"
+    return (
+        f"not UTF-8 after {before!r}: read as cp1252, of Windows, it goes on {after!r}. If that is "
+        "right, Path(new).write_text(Path(old).read_text('cp1252'), 'utf-8')"
+    )

@@ -44,7 +44,7 @@ GOOD = json.dumps({"sentence": "a", "translation": "b"})
         ("x.csv", "sentence,translation\na,\n", r"line 2, column 'translation': the text is empty"),
         ("x.csv", "sentence,translation\na,b,c\n", r"line 2: 3 cells for 2 columns"),
         ("x.csv", "sentence,translation\na\n", r"line 2: 1 cells for 2 columns"),
-        ("x.txt", "a", r"expected a file that ends in \.jsonl, \.json, \.csv"),
+        ("x.txt", "a", r"expected a file that ends in \.jsonl, \.ndjson, \.json, "),
     ],
 )
 def test_bad_data_is_named_by_file_line_and_column(tmp_path, name, content, message):

@@ -417,8 +417,8 @@ def test_a_model_that_is_worse_than_guessing(build, tiny_model):
 def test_a_trainer_of_another_kind_is_refused():
     from types import SimpleNamespace
 
-    other = SimpleNamespace(train_dataset=[{"prompt_ids": [1], "chosen_ids": [2]}])
-    with pytest.raises(ValueError, match=r"have prompt_ids, chosen_ids, not input_ids.*check_data"):
+    other = SimpleNamespace(train_dataset=[{"prompt": "Who?"}])
+    with pytest.raises(ValueError, match=r"have prompt, not input_ids.*check_data"):
         preflight.check(other)
 
 
@@ -489,7 +489,7 @@ def test_a_batch_of_a_stream_is_compared_with_its_rows(build):
 def test_a_stream_without_rows(build):
     trainer = build(streamed=True)
     trainer.train_dataset = trainer.train_dataset.take(0)
-    assert preflight.check(trainer).codes == []
+    assert preflight.check(trainer).codes == ["no-rows"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -544,7 +544,7 @@ def test_nothing_is_found_in_healthy_data(tokenizer):
     beside = [{**pair, "messages": [5]} for pair in PAIRS]  # a column that is not trained on
     assert codes(beside, tokenizer) == []
     sharegpt = [
-        {"conversations": [{"from": "human", "value": f"{i}?"}, {"from": "gpt", "value": f"{i}."}]}
+        {"conversations": [{"from": "user", "value": f"{i}?"}, {"from": "assistant", "value": "."}]}
         for i in range(30)
     ]
     mine = copy.deepcopy(tokenizer)
@@ -568,7 +568,8 @@ REFUSING = CHATML.replace(
         ({**OTHER, "note": "x"}, "mixed-columns"),
         ({**OTHER, "completion": said(None)}, "not-text"),
         ({**OTHER, "completion": said("a " * 600_000)}, "huge-cell"),
-        ({**OTHER, "completion": [{"role": "bot", "content": "x"}]}, "wrong-roles"),
+        ({**OTHER, "completion": [*said("x"), *asked("y")]}, "wrong-roles"),
+        ({**OTHER, "completion": [{"role": "bot", "content": "x"}]}, "unknown-roles"),
         ({**OTHER, "completion": said("")}, "empty-turn"),
         ({**OTHER, "completion": said("Yes. " * 800)}, "completion-cut"),
         ({**OTHER, "prompt": asked("Yes. " * 800)}, "rows-dropped"),
@@ -607,13 +608,13 @@ SAID = [*asked("Hi."), *said("Yo.")]
     [
         (
             {"prompt": asked("Hi."), "completion": "Yo."},
-            "unknown-columns",
-            "prompt holds a list of messages, completion does not",
+            "mixed-formats",
+            "prompt holds messages, completion does not",
         ),
         (
             {"prompt": "Hi.", "completion": said("Yo.")},
-            "unknown-columns",
-            "completion holds a list of messages, prompt does not",
+            "mixed-formats",
+            "completion holds messages, prompt does not",
         ),
         ({"text": SAID}, "unknown-columns", "text holds a list of messages"),
         ({"messages": "Hi."}, "unknown-columns", "messages holds no list of messages"),
@@ -637,8 +638,8 @@ def test_text_has_no_assistant_of_which_to_learn(tokenizer):
     """It ended in KeyError: 'assistant_masks'; trl refuses such a data set."""
     (found,) = preflight.check_data([{"text": "Hi."}], tokenizer, assistant_only=True)
     assert (found.code, found.where) == (
-        "nothing-learned",
-        "rows[0]: assistant_only needs messages",
+        "no-answer-mask",
+        "rows[0]: text, not messages",
     )
     with pytest.raises(ValueError, match="text holds text: expected a list of messages"):
         chat.encode(tokenizer, {"text": "Hi."}, assistant_only=True)
@@ -676,7 +677,7 @@ GOOD = [json.dumps(pair) for pair in PAIRS[:3]]
         ("x.jsonl", "\n".join([*GOOD, '{"prompt": ']), "x.jsonl, line 4: broken JSON at column 12"),
         ("x.jsonl", "\n".join([*GOOD, "[1]"]), "x.jsonl, line 4: expected an object"),
         ("x.json", "[" + ",\n".join(GOOD) + ', {"a" 1}]', "x.json, item 4: broken JSON"),
-        ("x.json", '{"a": 1}', "x.json, line 1: expected an array"),
+        ("x.json", "1", "x.json, item 1: expected an array"),
         ("x.csv", "prompt,completion\na,b\nc,d,e\n", "x.csv, line 3: 3 cells for 2 columns"),
         ("x.jsonl", b'{"text": "good"}\n{"text": "caf\xe9"}', "x.jsonl, line 2: not UTF-8 after"),
         ("x.csv", "prompt,completion\na,b\n".encode("utf-16"), "x.csv, line 1: the file is UTF-16"),
@@ -691,9 +692,9 @@ def test_a_broken_file_is_named_by_file_and_row(tmp_path, tokenizer, name, conte
 
 def test_an_array_larger_than_what_is_read_at_a_time(tmp_path, monkeypatch):
     from onegpu import rows
-    from onegpu.rows import reading
+    from onegpu.rows import json_files
 
-    monkeypatch.setattr(reading, "CHUNK", 7)
+    monkeypatch.setattr(json_files, "CHUNK", 7)
     path = tmp_path / "x.json"
     expected = [{"text": "a, b] [c"}, {"text": "é" * 20}, {"text": ""}]
     path.write_text(json.dumps(expected, ensure_ascii=False, indent=1), "utf-8")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from onegpu import chat, preflight, rows
 from onegpu.parity.probabilities import divergence
-from onegpu.rows import reading
+from onegpu.rows import json_files
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -58,8 +58,8 @@ def arrays(draw):
 def test_an_array_is_read_back_as_it_was_written(array, chunk):
     """A number or literal that a chunk ended in was two values, the first of them wrong."""
     items, text = array
-    with mock.patch.object(reading, "CHUNK", chunk):
-        found = list(reading._array(io.StringIO(text)))
+    with mock.patch.object(json_files, "CHUNK", chunk):
+        found = list(json_files.values(io.StringIO(text)))
     assert [(row.number, row.value, row.problem) for row in found] == [
         (number, item, "") for number, item in enumerate(items, start=1)
     ]
@@ -68,6 +68,22 @@ def test_an_array_is_read_back_as_it_was_written(array, chunk):
 EDITS = st.tuples(
     st.floats(0, 1), st.booleans(), st.sampled_from(['"', *",:[]{}\\ex1-.\n\0", "\ud800", ""])
 )
+
+
+def in_sequence(data):
+    """Return the rows of arrays, or the objects, that follow one another; None if broken."""
+    try:
+        text = data.decode("utf-8-sig").lstrip(" \t\r\n")
+        expected = []
+        while text:
+            value, end = json.JSONDecoder().raw_decode(text)
+            expected.append(value)
+            text = text[end:].lstrip(" \t\r\n")
+    except ValueError:
+        return None
+    if expected and all(isinstance(value, list) for value in expected):
+        return [item for value in expected for item in value]
+    return expected if expected and all(isinstance(v, dict) for v in expected) else None
 
 
 @settings(repeatable, max_examples=200)
@@ -80,13 +96,10 @@ def test_what_json_refuses_has_a_problem(folder, array, edits, chunk):
         characters[at : at + replaces] = new
     path = folder / "broken.json"
     path.write_bytes("".join(characters).encode("utf-8", "surrogatepass"))
-    try:
-        expected = json.loads(path.read_bytes())
-    except ValueError:
-        expected = None
-    with mock.patch.object(reading, "CHUNK", chunk):
+    expected = in_sequence(path.read_bytes())
+    with mock.patch.object(json_files, "CHUNK", chunk):
         found = list(rows.scan(path))
-    if not isinstance(expected, list):
+    if expected is None:
         assert found[-1].problem
     elif not any(row.problem for row in found):  # JSON knows no columns, and takes any item
         assert [row.value for row in found] == expected
@@ -99,12 +112,16 @@ BYTES = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=3), max_size=12
 
 
 @settings(repeatable, max_examples=200)
-@given(BYTES, st.sampled_from([".jsonl", ".json", ".csv"]), st.integers(1, 9))
+@given(
+    BYTES,
+    st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".jsonl.gz", ".parquet"]),
+    st.integers(1, 9),
+)
 def test_any_bytes_give_rows(folder, data, suffix, chunk):
     """No exception but those of a wrong path may leave `scan`, whatever is in the file."""
     path = folder / f"any{suffix}"
     path.write_bytes(data)
-    with mock.patch.object(reading, "CHUNK", chunk):
+    with mock.patch.object(json_files, "CHUNK", chunk):
         found = list(rows.scan(path))
     numbers = [row.number for row in found]
     assert all(before < after for before, after in itertools.pairwise(numbers))
@@ -118,7 +135,7 @@ def test_any_bytes_give_rows(folder, data, suffix, chunk):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
 def test_the_memory_that_reading_takes_does_not_grow_with_the_file(folder, monkeypatch, suffix):
-    monkeypatch.setattr(reading, "CHUNK", 10_000)
+    monkeypatch.setattr(json_files, "CHUNK", 10_000)
     peaks = []
     for n_rows in (1_000, 10_000):
         path = folder / f"many{suffix}"
@@ -137,6 +154,33 @@ def test_the_memory_that_reading_takes_does_not_grow_with_the_file(folder, monke
         finally:
             tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] + 20_000  # of files of 80 kB and 800 kB
+
+
+# Converters -------------------------------------------------------------------------------------
+
+TURN = st.dictionaries(
+    st.sampled_from(["role", "content", "from", "value", "tool_calls", "function_call"]),
+    st.sampled_from(["user", "assistant", "gpt", "function_call", "{}", "[{}]"])
+    | st.fixed_dictionaries({"name": JSON, "arguments": JSON})
+    | st.lists(st.fixed_dictionaries({"function": JSON}), max_size=2)
+    | JSON,
+)
+NAMES = ["messages", "conversations", "tools", "system", "input", "preferred_output", "prompt"]
+NAMES += ["instruction", "output", "question", "answer", "document", "answers", "scores"]
+ANY_ROW = st.dictionaries(st.sampled_from(NAMES), st.lists(TURN, max_size=3) | TURN | JSON)
+
+
+@pytest.mark.parametrize("name", [name for name in rows.__all__ if name.startswith("from_")])
+@repeatable
+@given(ANY_ROW)
+def test_a_converter_returns_columns_or_says_what_is_wrong(name, row):
+    """An instruction that was no text raised a TypeError; a turn that was none did, too."""
+    before = json.dumps(row)
+    try:
+        assert isinstance(getattr(rows, name)(row), dict)
+    except ValueError as error:
+        assert str(error)
+    assert json.dumps(row) == before
 
 
 # Rows that are checked --------------------------------------------------------------------------

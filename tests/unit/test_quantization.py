@@ -1,5 +1,8 @@
 """Quantization against bitsandbytes, and what inspect says of models whose parts are known."""
 
+from types import SimpleNamespace
+
+import architectures
 import pytest
 import torch
 
@@ -148,6 +151,149 @@ def test_inspect_names_the_owner_of_a_shared_weight(tiny_model):
     assert rows["lm_head"].shared_with == "model.embed_tokens"
     assert rows["lm_head"].n_bytes == 0
     assert rows["lm_head"].error is None
+
+
+@pytest.mark.parametrize("kind", architectures.ALL)
+def test_inspect_lists_every_byte_of_every_architecture(kind):
+    """Of Qwen 3 MoE it listed 76 %, of gpt-oss 61 %: experts are no modules with a weight."""
+    model = architectures.build(kind)
+    rows = by_name(model)
+    saved = {id(t): t.nbytes for t in (*model.parameters(), *saved_buffers(model))}
+    assert sum(row.n_bytes for row in rows.values()) == sum(saved.values())
+
+
+def saved_buffers(model):
+    names = model.state_dict().keys()
+    return [buffer for name, buffer in model.named_buffers() if name in names]
+
+
+def test_inspect_lists_experts_by_parameter():
+    rows = by_name(architectures.build("gpt_oss"))
+    up = rows["model.layers.1.mlp.experts.gate_up_proj"]
+    assert (up.type, up.shape, up.stored) == ("GptOssExperts", (4, 32, 96), "float32")
+    assert up.n_bytes == 4 * (4 * 32 * 96 + 4 * 96), "with the bias"
+    assert "model.layers.1.mlp.experts.gate_up_proj_bias" not in rows
+
+
+def layer_of(name, **attributes):
+    """Return a module of a class that is not installed, with the buffers and settings given."""
+    module = type(name, (torch.nn.Module,), {})()
+    for key, value in attributes.items():
+        if isinstance(value, torch.Tensor):
+            module.register_buffer(key, value)
+        else:
+            setattr(module, key, value)
+    return module
+
+
+AWQ = {  # a layer with 64 inputs, 32 outputs, and groups of 32, eight weights in an int32
+    "qweight": torch.zeros(64, 32 // 8, dtype=torch.int32),
+    "qzeros": torch.zeros(2, 32 // 8, dtype=torch.int32),
+    "scales": torch.zeros(2, 32, dtype=torch.float16),
+    "bias": None,
+    "in_features": 64,
+    "out_features": 32,
+}
+N_BYTES_AWQ = 64 * 4 * 4 + 2 * 4 * 4 + 2 * 32 * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "stored"),
+    [
+        (layer_of("WQLinear_GEMM", **AWQ, w_bit=4), "awq 4-bit"),
+        (layer_of("AwqGEMMQuantLinear", **AWQ, bits=4), "awq 4-bit"),
+        (layer_of("TorchQuantLinear", **AWQ, bits=4), "gptq 4-bit"),
+    ],
+)
+def test_awq_and_gptq_are_told_by_their_layers(layer, stored):
+    [row] = quantization.inspect(torch.nn.Sequential(layer))
+    assert (row.name, row.shape, row.stored, row.compute) == ("0", (32, 64), stored, "input's")
+    assert row.n_bytes == N_BYTES_AWQ
+    with pytest.raises(ValueError, match=f"keeps its weight as {stored}: give a linear layer of"):
+        quantization.dequantize(layer)
+
+
+def test_hqq_keeps_scales_in_its_settings():
+    """The scales may be quantized again; then their own scales are one level down."""
+    meta = {"nbits": 4, "shape": (32, 64), "scale": torch.zeros(64, 1, dtype=torch.float16)}
+    meta |= {"zero_q": torch.zeros(64, dtype=torch.uint8), "meta_zero": {"scale": torch.zeros(1)}}
+    layer = layer_of("HQQLinear", bias=None, meta=meta, compute_dtype=torch.bfloat16)
+    layer.W_q = torch.nn.Parameter(torch.zeros(32, 32, dtype=torch.uint8), requires_grad=False)
+    [row] = quantization.inspect(torch.nn.Sequential(layer))
+    assert (row.shape, row.stored, row.compute) == ((32, 64), "hqq 4-bit", "bfloat16")
+    assert row.n_bytes == 32 * 32 + 64 * 2 + 64 + 4
+
+
+class Int4Tensor(torch.Tensor):
+    """As torchao's: two tensors that pass for one of another shape and number type."""
+
+    @staticmethod
+    def __new__(cls, qdata, scale):
+        """Pass for a weight of twice as many columns."""
+        shape = (qdata.shape[0], 2 * qdata.shape[1])
+        return torch.Tensor._make_wrapper_subclass(cls, shape, dtype=scale.dtype)
+
+    def __init__(self, qdata, scale):
+        self.qdata, self.scale = qdata, scale
+
+    def __tensor_flatten__(self):
+        return ["qdata", "scale"], {}
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        return cls(args[0].qdata, args[0].scale)  # all that a Parameter asks for is to be detached
+
+
+def test_torchao_weights_are_told_by_their_tensors(monkeypatch):
+    """To torch it is a bfloat16 weight of four times the bytes."""
+    monkeypatch.setattr(Int4Tensor, "__module__", "torchao.quantization")
+    weight = Int4Tensor(torch.zeros(32, 32, dtype=torch.uint8), torch.zeros(2, 32).bfloat16())
+    layer = torch.nn.Linear(64, 32, bias=False)
+    layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+    [row] = quantization.inspect(torch.nn.Sequential(layer))
+    assert (row.shape, row.stored) == ((32, 64), "torchao Int4Tensor")
+    assert row.n_bytes == 32 * 32 + 2 * 32 * 2
+
+
+@pytest.mark.parametrize("expert_dtype", ["fp8", "fp4"])
+def test_fp8_layers_and_experts_of_transformers_are_told(expert_dtype):
+    from transformers.integrations.finegrained_fp8 import FP8Experts, FP8Linear
+
+    config = architectures.build("qwen3_moe").config
+    experts = FP8Experts(config, block_size=(16, 16), expert_dtype=expert_dtype)
+    linear = FP8Linear(64, 32, block_size=(16, 16))
+    rows = by_name(torch.nn.ModuleDict({"linear": linear, "experts": experts}))
+    assert (rows["linear"].shape, rows["linear"].stored) == ((32, 64), "fp8")
+    assert rows["linear"].n_bytes == 32 * 64 + 2 * 4 * 4
+    up = rows["experts.gate_up_proj"]
+    assert (up.shape, up.stored) == ((4, 32, 32), {"fp8": "fp8", "fp4": "mxfp4"}[expert_dtype])
+    assert (
+        up.n_bytes
+        == {
+            "fp8": 4 * 32 * 32 + 4 * 2 * 2 * 4,
+            "fp4": 4 * 32 * 16 + 4 * 32 * 1 * 4,  # a float32 scale for 32 weights of a row
+        }[expert_dtype]
+    )
+
+
+def test_mxfp4_experts_are_told_before_and_after_they_are_made_ready_for_triton():
+    from transformers.integrations.mxfp4 import Mxfp4GptOssExperts
+
+    experts = Mxfp4GptOssExperts(architectures.build("gpt_oss").config)
+    up = by_name(experts)["gate_up_proj"]
+    assert (up.shape, up.stored) == ((4, 96, 32), "mxfp4")
+    assert up.n_bytes == 4 * 96 * 16 + 4 * 96 * 4, "with the bias"
+    for name in ("gate_up_proj", "down_proj"):
+        packed = getattr(experts, name).data
+        shape = torch.Size([4, 2 * packed.shape[2], packed.shape[1]])
+        scales = torch.zeros(4, packed.shape[1], packed.shape[2] // 16, dtype=torch.uint8)
+        delattr(experts, name)
+        setattr(experts, name, SimpleNamespace(shape=shape, storage=SimpleNamespace(data=packed)))
+        scales = SimpleNamespace(storage=SimpleNamespace(data=scales))
+        setattr(experts, f"{name}_precision_config", SimpleNamespace(weight_scale=scales))
+    ready = by_name(experts)["gate_up_proj"]
+    assert (ready.shape, ready.stored) == ((4, 32, 96), "mxfp4")
+    assert ready.n_bytes == up.n_bytes + 4 * 96
 
 
 def test_token_losses_by_hand(tiny_model, tokenizer):

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from onegpu import rows
-from onegpu.rows import reading
+from onegpu.rows import json_files, reading
 
 DEEP = "[" * 100_000 + "]" * 100_000
 LONG = "9" * 5_000
@@ -51,9 +51,9 @@ def test_json_that_is_nested_too_deeply(write):
     """A RecursionError ended the scan; a line after such a line can still be read."""
     for value in (DEEP, '{"a": ' * 100_000 + "1" + "}" * 100_000):
         path = write("x.jsonl", f'{{"a": {value}}}\n{{"a": 2}}')
-        assert scanned(path) == {"line 1": reading.TOO_DEEP, "line 2": {"a": 2}}
+        assert scanned(path) == {"line 1": json_files.TOO_DEEP, "line 2": {"a": 2}}
         path = write("x.json", f'[{{"a": 1}}, {{"a": {value}}}, {{"a": 2}}]')
-        assert scanned(path) == {"item 1": {"a": 1}, "item 2": reading.TOO_DEEP}
+        assert scanned(path) == {"item 1": {"a": 1}, "item 2": json_files.TOO_DEEP}
 
 
 def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
@@ -64,7 +64,7 @@ def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
     value = {}
     for _ in range(100_000):
         value = {"a": value}
-    assert reading._problem(value) == reading.TOO_DEEP
+    assert reading._problem(value) == json_files.TOO_DEEP
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,18 @@ def test_json_that_can_be_decoded_and_is_too_deep_to_be_encoded():
         ('[{"a": 1}, {"a" 2}]', "item 2", "broken JSON at '2' (Expecting ':' delimiter)"),
         ('[{"a": 1},\u00a0{"a": 2}]', "item 2", "broken JSON at '\\xa0' (Expecting value)"),
         ("[1]", "item 1", "expected an object {...} with columns, got a int"),
-        ("", "line 1", "expected an array [...] of objects; one object a line is .jsonl"),
-        (" \n", "line 1", "expected an array [...] of objects; one object a line is .jsonl"),
-        ('{"a": 1}', "line 1", "expected an array [...] of objects; one object a line is .jsonl"),
+        ("", "item 1", json_files.NO_ROWS),
+        (" \n", "item 1", json_files.NO_ROWS),
+        ("1", "item 1", json_files.NO_ROWS),
+        ('{"a": 1}, {"a": 2}', "item 2", "broken JSON at ',' (the object ended before it)"),
+        ('{"a": 1} [1]', "item 2", "broken JSON at '[' (the object ended before it)"),
+        ('{"a": 1} {"a": ', "item 2", "broken JSON at 'end of file' (Expecting value)"),
     ],
 )
 @pytest.mark.parametrize("chunk", [1, 7, 1_000_000])
 def test_a_broken_array_is_named(write, monkeypatch, chunk, text, place, problem):
     """Commas were optional, what followed the array was not read, and an item was a 'line'."""
-    monkeypatch.setattr(reading, "CHUNK", chunk)
+    monkeypatch.setattr(json_files, "CHUNK", chunk)
     *before, (last, found) = scanned(write("x.json", text)).items()
     assert (last, found) == (place, problem)
     assert before == [("item 1", {"a": 1})][: len(before)]
@@ -125,8 +128,8 @@ def test_any_item_is_decoded_whole_wherever_a_chunk_ends(monkeypatch):
     values = [12, -3.5e-07, 1e30, True, False, None, "\\ud83d\\ude00", [], [[], 0], {"a": [-1]}]
     text = json.dumps(values, indent=1).replace("e-07", "E-07").replace("e+30", "e+30")
     for chunk in range(1, len(text) + 2):
-        monkeypatch.setattr(reading, "CHUNK", chunk)
-        assert [row.value for row in reading._array(io.StringIO(text))] == values
+        monkeypatch.setattr(json_files, "CHUNK", chunk)
+        assert [row.value for row in json_files.values(io.StringIO(text))] == values
 
 
 class CountedText(str):
@@ -159,10 +162,10 @@ class CountedFile(io.StringIO):
 
 def test_an_array_is_copied_a_few_times_and_not_once_a_row(monkeypatch):
     """Each row of a chunk copied the rest of the chunk: up to 1 MB for a row of 100 characters."""
-    monkeypatch.setattr(reading, "CHUNK", 10_000)
+    monkeypatch.setattr(json_files, "CHUNK", 10_000)
     text = json.dumps([{"a": i} for i in range(20_000)])
     monkeypatch.setattr(CountedText, "n_copied", 0)
-    assert sum(not row.problem for row in reading._array(CountedFile(text))) == 20_000
+    assert sum(not row.problem for row in json_files.values(CountedFile(text))) == 20_000
     assert CountedText.n_copied < 3 * len(text)
 
 
@@ -176,17 +179,17 @@ def test_an_item_of_many_chunks_is_decoded_a_few_times(monkeypatch):
         return decode(self, text, at)
 
     monkeypatch.setattr(json.JSONDecoder, "raw_decode", counting)
-    monkeypatch.setattr(reading, "CHUNK", 1_000)
+    monkeypatch.setattr(json_files, "CHUNK", 1_000)
     item = {"a": ["word " * 20_000, *range(100_000)]}
     text = json.dumps([item, {"b": 1}])
-    assert [row.value for row in reading._array(io.StringIO(text))] == [item, {"b": 1}]
+    assert [row.value for row in json_files.values(io.StringIO(text))] == [item, {"b": 1}]
     assert sum(decoded) < 4 * len(text)
 
 
 @pytest.mark.parametrize("broken", ['{"a" 1}', '{"a": "b\n"}', "x", "{} {}", '{"a": tru}'])
 def test_nothing_is_read_after_a_broken_item(write, monkeypatch, broken):
     """One broken row in a file of gigabytes read the whole rest of the file into memory."""
-    monkeypatch.setattr(reading, "CHUNK", 1_000)
+    monkeypatch.setattr(json_files, "CHUNK", 1_000)
     path = write("x.json", f"[{broken}, " + '{"a": 1},' * 500_000 + "{}]")
     tracemalloc.start()
     try:
@@ -200,11 +203,11 @@ def test_nothing_is_read_after_a_broken_item(write, monkeypatch, broken):
 
 def test_a_bracket_that_is_never_closed_does_not_fill_the_memory(monkeypatch):
     """After an inner [ that nobody closed, the rest of the file was one item."""
-    monkeypatch.setattr(reading, "CHUNK", 100)
-    monkeypatch.setattr(reading, "LONGEST", 1_000)
+    monkeypatch.setattr(json_files, "CHUNK", 100)
+    monkeypatch.setattr(json_files, "LONGEST", 1_000)
     file = io.StringIO('[{"a": [' + '{"a": 1},' * 10_000)
-    (row,) = reading._array(file)
-    assert row.problem == "over 1,000 characters long: is a bracket left open?"
+    (row,) = json_files.values(file)
+    assert row.problem.startswith("over 1,000 characters long: is a bracket left open? ")
     assert file.tell() < 5_000
 
 
@@ -250,7 +253,7 @@ def test_quotes_of_a_table(write, text, expected):
     found = scanned(write("x.csv", text))
     for place, value in expected.items():
         if isinstance(value, str):
-            assert found.pop(place).startswith(f"broken quotes ({value}): ")
+            assert found.pop(place).startswith(f"broken quotes ({value})")
         else:
             assert found.pop(place) == value
     assert found == {}
