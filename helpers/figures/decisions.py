@@ -23,14 +23,16 @@ class Question:
         answer: Where a yes leads.
         note: What that means.
         role: Of the answer.
-        learned: Of a data format: the parts of a row, each with whether it is learned.
+        parts: Of a data format: the parts of a row, each with its role.
+        converters: Of a data format: the functions of `onegpu.rows` that write it.
     """
 
     text: str
     answer: str
     note: str
     role: str = "plain"
-    learned: tuple[tuple[str, bool], ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
+    converters: str = ""
 
 
 WAYS = (
@@ -58,35 +60,62 @@ FORMATS = (
     Question(
         "Just documents, with no\nquestions and answers?",
         "text",
-        "Used as it is. This is more pretraining.",
+        'packing=True, packing_strategy="bfd_split"',
         "data",
-        (("document", True),),
+        (("document", "trained"),),
+        "from_document",
     ),
     Question(
-        "One answer to learn\nin each row?",
+        "Better and worse answers\nto the same question?",
+        "prompt\nchosen\nrejected",
+        "DPOTrainer instead of SFTTrainer",
+        "data",
+        (("question", "plain"), ("better", "trained"), ("worse", "wrong")),
+        "from_scores, from_openai",
+    ),
+    Question(
+        "One question and\none answer per row?",
         "prompt\ncompletion",
-        "Most fine-tunes. Only the completion is learned.",
+        "",
         "data",
-        (("question", False), ("answer", True)),
+        (("question", "plain"), ("answer", "trained")),
+        "from_pair, from_alpaca",
     ),
     Question(
-        "Several answers in a row,\nall of them to learn?",
-        "messages",
-        "With assistant_only_loss=True, and a template\nthat marks answers with {% generation %}.",
+        "Does the assistant\ncall tools?",
+        "messages\ntools",
+        "assistant_only_loss=True",
         "data",
-        (("question", False), ("answer", True), ("question", False), ("answer", True)),
+        (("question", "plain"), ("call", "trained"), ("result", "plain"), ("answer", "trained")),
+        "from_openai, from_sharegpt",
+    ),
+    Question(
+        "A conversation, and every\nanswer is worth learning?",
+        "messages",
+        "assistant_only_loss=True",
+        "data",
+        (("question", "plain"), ("answer", "trained")) * 2,
+        "from_sharegpt, from_openai",
+    ),
+    Question(
+        "Only the last answer\nis worth learning?",
+        "prompt\ncompletion",
+        "",
+        "data",
+        (("question", "plain"), ("answer", "plain"), ("question", "plain"), ("answer", "trained")),
+        "from_messages",
     ),
     Question(
         "",
         "input_ids\nlabels",
-        "Your own tokens; a label of -100 is not learned.",
+        "your own tokens; a label of -100 is not learned",
         "data",
-        (("yours", True), ("-100", False)),
+        (("yours", "trained"), ("-100", "plain")),
     ),
 )
 CELLS = {  # what holds for all of them
     "Chat template?": "If the model has one, prompt and completion hold messages; if not, texts.",
-    "Tools?": "A further column, tools, describes them.",
+    "Lists in a CSV?": "They are text there. from_encoded turns them back into lists.",
 }
 
 
@@ -119,7 +148,8 @@ def choose_format(*, ax: "Axes | None" = None) -> "Axes":
         ax: Where to draw; a new figure without it.
 
     Returns:
-        The axes, with a question, its columns and a strip of learned and unlearned parts for each.
+        The axes, with a question, its columns, a strip of the parts of a row and the converters
+        for each.
 
     Example:
         >>> choose_format().get_title("left")
@@ -127,17 +157,19 @@ def choose_format(*, ax: "Axes | None" = None) -> "Axes":
 
     Taught in: notebooks/04_formatting.ipynb
     """
-    ax = canvas(7.3, 4.7, title="Which columns for your data?", ax=ax)
-    answers = _ladder(ax, FORMATS, top=4.35, step=0.97, code=True)
+    ax = canvas(7.3, 6.9, title="Which columns for your data?", ax=ax)
+    answers = _ladder(ax, FORMATS, top=6.53, step=0.9, code=True)
     for question, answer in zip(FORMATS, answers, strict=True):
         left = answer.right[0] + 0.2
-        roles = ["trained" if learned else "plain" for _, learned in question.learned]
-        parts = [(text, 1.0, r) for (text, _), r in zip(question.learned, roles, strict=True)]
-        timeline(ax, (left, answer.y + 0.17), parts, length=0.75 * max(2, len(parts)), height=0.26)
-        up = -0.21 if "\n" in question.note else -0.14
-        label(ax, (left, answer.y + up), question.note, align="left", size=SMALL, soft=True)
-    key(ax, (4.28, 0.88), ["trained", "plain"], meanings=["learned", "context only"])
-    for y, (asked, told) in zip((0.44, 0.18), CELLS.items(), strict=True):
+        parts = [(text, 1.0, role) for text, role in question.parts]
+        timeline(ax, (left, answer.y + 0.19), parts, length=0.75 * max(2, len(parts)), height=0.26)
+        lines = [(question.converters, True), (question.note, False)]
+        for i, (text, is_code) in enumerate(line for line in lines if line[0]):
+            at = (left, answer.y - 0.07 - 0.18 * i)
+            label(ax, at, text, align="left", size=SMALL, code=is_code, soft=not is_code)
+    meanings = ["learned", "only read", "avoided"]
+    key(ax, (0.1, 0.62), ["trained", "plain", "wrong"], meanings=meanings)
+    for y, (asked, told) in zip((0.36, 0.12), CELLS.items(), strict=True):
         label(ax, (0.1, y), asked, align="left", size=SMALL, bold=True)
         label(ax, (1.3, y), told, align="left", size=SMALL)
     told = " ".join(" ".join(pair) for pair in CELLS.items())
@@ -149,13 +181,13 @@ def _ladder(
 ) -> list[Box]:
     """Draw questions from the top, a yes to the right, a no downward; return the answers."""
     asked = [
-        box(ax, (1.15, top - i * step), question.text, size=(2.1, 0.56))
+        box(ax, (1.15, top - i * step), question.text, size=(2.1, 0.6))
         for i, question in enumerate(questions[:-1])
     ]
     answers = []
     for i, question in enumerate(questions):
         at = (3.45, top - i * step)
-        size = (1.25, 0.56)
+        size = (1.25, 0.6)
         answers.append(
             box(ax, at, question.answer, size=size, role=question.role, bold=not code, code=code)
         )
@@ -172,5 +204,6 @@ def _in_words(questions: Sequence[Question]) -> str:
     parts = []
     for question in questions:
         asked = f"{question.text} Yes: " if question.text else "No to all: "
-        parts.append(f"{asked}{question.answer}".replace("\n", " "))
+        by = f", by {question.converters}" if question.converters else ""
+        parts.append(f"{asked}{question.answer}{by}".replace("\n", " "))
     return f"Questions from the top. {'; '.join(parts)}"

@@ -14,13 +14,17 @@ from helpers import figures
 from helpers.figures.decisions import FORMATS, WAYS
 from helpers.figures.kit import ROLES
 from helpers.figures.symptoms import SYMPTOMS
-from onegpu import chat
+from onegpu import chat, rows
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "99_troubleshooting.ipynb"
 
 
+def heights_of(ax, text):
+    return [each.get_position()[1] for each in ax.texts if each.get_text() == text]
+
+
 def height_of(ax, text):
-    (height,) = [each.get_position()[1] for each in ax.texts if each.get_text() == text]
+    (height,) = heights_of(ax, text)
     return height
 
 
@@ -42,10 +46,11 @@ def filled(ax, role):
 )
 def test_a_yes_leads_to_the_answer_beside_the_question(draw, questions):
     ax = draw()
-    heights = [height_of(ax, question.answer) for question in questions]
+    asked = [height_of(ax, question.text) for question in questions[:-1]]
+    heights = [*asked, height_of(ax, questions[-1].answer)]
     assert heights == sorted(heights, reverse=True)
-    for question, height in zip(questions[:-1], heights, strict=False):
-        assert height_of(ax, question.text) == height
+    for question, height in zip(questions, heights, strict=True):
+        assert height in heights_of(ax, question.answer)
     words = [text.get_text() for text in ax.texts]
     assert words.count("yes") == words.count("no") == len(questions) - 1
     assert {end[1] for (_, end) in arrows_of(ax) if end[0] > 2} == set(heights)
@@ -60,39 +65,94 @@ def test_only_fine_tuning_changes_weights():
         assert found == names
 
 
-def test_what_is_drawn_as_learned_is_what_trl_learns(tokenizer):
-    """The library's labels of a row in each format say which parts of its strip are orange."""
-    marked = copy.deepcopy(tokenizer)
-    marked.chat_template = (
-        "{% for m in messages %}{% if m.role == 'user' %}{{ m.content + eos_token }}{% else %}"
-        "{% generation %}{{ m.content + eos_token }}{% endgeneration %}{% endif %}{% endfor %}"
+USER, ANSWER = {"role": "user", "content": "user"}, {"role": "assistant", "content": "answer"}
+CALL = {"function": {"name": "look_up", "arguments": '{"word": "swamp"}'}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+DESCRIBED = [{"type": "function", "function": {"name": "look_up", "parameters": {}}}]
+SCORED = {"prompt": "user", "answers": ["worse", "better"], "scores": [0, 1]}
+SHAREGPT = [{"from": "human", "value": "user"}, {"from": "gpt", "value": "answer"}] * 2
+GIVEN = (  # for each rung, what its converters are given
+    [{"document": "text"}],
+    [
+        SCORED,
+        {
+            "input": {"messages": [USER]},
+            "preferred_output": [ANSWER],
+            "non_preferred_output": [{**ANSWER, "content": "worse"}],
+        },
+    ],
+    [{"question": "user", "answer": "answer"}, {"instruction": "user", "output": "answer"}],
+    [
+        {
+            "messages": [USER, CALLING, {"role": "tool", "content": "wet"}, ANSWER],
+            "tools": DESCRIBED,
+        },
+        {
+            "conversations": [
+                {"from": "human", "value": "user"},
+                {"from": "function_call", "value": '{"name": "look_up", "arguments": {}}'},
+                {"from": "observation", "value": "wet"},
+                {"from": "gpt", "value": "answer"},
+            ],
+            "tools": DESCRIBED,
+        },
+    ],
+    [{"conversations": SHAREGPT}, {"messages": [USER, ANSWER] * 2}],
+    [{"messages": [USER, ANSWER] * 2}],
+)
+
+
+@pytest.fixture
+def marked(tokenizer):
+    """Return a tokenizer whose template writes calls of tools and marks answers."""
+    found = copy.deepcopy(tokenizer)
+    found.chat_template = (
+        "{% for m in messages %}{% if m.role != 'assistant' %}{{ m.content + eos_token }}{% else %}"
+        "{% generation %}{{ m.content }}{{ m.tool_calls or '' }}{{ eos_token }}{% endgeneration %}"
+        "{% endif %}{% endfor %}"
     )
-    user, assistant = ({"role": role, "content": role} for role in ("user", "assistant"))
-    pair, turns = {"prompt": [user], "completion": [assistant]}, [user, assistant] * 2
-    encoded = {
-        "text": chat.encode(marked, {"text": "document"}),
-        "prompt\ncompletion": chat.encode(marked, pair),
-        "messages": chat.encode(marked, {"messages": turns}, assistant_only=True),
-    }
-    for question in FORMATS[:-1]:
-        labels = encoded[question.answer]["labels"]
-        learned = [label != -100 for label in labels]
-        runs = [now for i, now in enumerate(learned) if i == 0 or now != learned[i - 1]]
-        assert runs == [learned for _, learned in question.learned], question.answer
+    return found
 
 
-def test_the_strips_are_orange_where_a_part_is_learned():
+def test_each_converter_writes_the_columns_that_are_drawn_and_trl_learns_what_is_orange(marked):
+    """The library's labels of each row say which parts of its strip are orange."""
+    for question, given in zip(FORMATS[:-1], GIVEN, strict=True):
+        names = question.converters.split(", ")
+        for name, row in zip(names, given, strict=True):
+            converted = getattr(rows, name)(row)
+            assert list(converted) == question.answer.split("\n"), name
+            if "chosen" in converted:
+                continue  # another trainer's, which has no labels
+            only = question.note == "assistant_only_loss=True"
+            labels = chat.encode(marked, converted, assistant_only=only)["labels"]
+            learned = [label != -100 for label in labels]
+            runs = [now for i, now in enumerate(learned) if i == 0 or now != learned[i - 1]]
+            drawn = [role == "trained" for _, role in question.parts]
+            assert runs == [now for i, now in enumerate(drawn) if i == 0 or now != drawn[i - 1]]
+
+
+def test_the_flowchart_names_every_converter():
     ax = figures.choose_format()
-    orange = filled(ax, "trained")
-    for word, is_learned in (
-        ("document", True),
-        ("question", False),
-        ("answer", True),
-        ("-100", False),
-    ):
-        places = [text.get_position() for text in ax.texts if text.get_text() == word]
-        assert places
-        assert all(any(shape.contains(*at) for shape in orange) == is_learned for at in places)
+    words = " ".join(text.get_text() for text in ax.texts)
+    assert set(re.findall(r"\bfrom_\w+", words)) == {n for n in rows.__all__ if "from_" in n}
+
+
+def test_a_strip_has_the_color_of_each_part():
+    ax = figures.choose_format()
+    heights = [height_of(ax, q.text) for q in FORMATS[:-1]] + [height_of(ax, FORMATS[-1].answer)]
+    for question, height in zip(FORMATS, heights, strict=True):
+        words = {text for text, _ in question.parts}
+        found = []
+        for text in ax.texts:
+            x, y = text.get_position()
+            if text.get_text() in words and x > 4.2 and abs(y - height) < 0.4:
+                (role,) = [
+                    role
+                    for role in ("plain", "trained", "wrong")
+                    if any(shape.contains(x, y) for shape in filled(ax, role))
+                ]
+                found.append((x, text.get_text(), role))
+        assert [tuple(part) for _, *part in sorted(found)] == list(question.parts)
 
 
 def test_the_triage_sends_to_sections_that_exist_and_to_none_twice():
