@@ -108,7 +108,8 @@ def run(options: argparse.Namespace) -> int:
 def _explain(found: memory.Plan) -> tuple[Any, str]:
     switches = memory.explain(found)
     lines = [
-        f"{-switch.saved_bytes / GIB:+7.2f} GiB  {switch.name}: {switch.price}"
+        f"{-switch.saved_bytes / GIB:+7.2f} GiB, {switch.plan.verdict.partition(':')[0]:12}  "
+        f"{switch.name}: {switch.price}"
         for switch in switches
     ]
     table = [
@@ -128,7 +129,11 @@ def _fit(found: memory.Plan) -> tuple[Any, str]:
     if not fitting.changed:
         return shown, "it fits as it is"
     head = "to fit it" if fitting.plan.fits else "not even this fits"
-    lines = [f"{head}: {'; '.join(fitting.changed)}"]
+    prices = [
+        f"{name} ({memory.SWITCHES[name][1]})" if name in memory.SWITCHES else name
+        for name in fitting.changed
+    ]
+    lines = [f"{head}: {'; '.join(prices)}"]
     if fitting.accumulation > 1:
         lines.append(
             f"(for as many rows a step: gradient_accumulation_steps={fitting.accumulation})"
@@ -140,8 +145,8 @@ def _compare(found: memory.Plan) -> tuple[Any, str]:
     plans = memory.compare(found)
     lines = [
         f"{plan.card.name:12} {plan.process_bytes / GIB:7.2f} of {plan.card.memory_gib:6.2f} GiB  "
-        f"{plan.verdict}"
-        for plan in plans
+        f"{plan.verdict}{f' ({plan.card.note})' if plan.card.note else ''}"
+        for plan in sorted(plans, key=lambda plan: plan.card.memory_gib)
     ]
     table = [
         {"card": p.card.name, "process_bytes": p.process_bytes, "verdict": p.verdict} for p in plans

@@ -1,6 +1,6 @@
 """Will it fit? The peak memory of a training step, traced before there is a GPU."""
 
-from onegpu.memory.answers import Fit, Switch, compare, explain, fit
+from onegpu.memory.answers import SWITCHES, Fit, Switch, compare, explain, fit
 from onegpu.memory.architectures import ARCHITECTURES
 from onegpu.memory.cards import CARDS, Card
 from onegpu.memory.inference import ENGINES, Serving, ServingPlan, plan_serving
@@ -18,6 +18,7 @@ __all__ = [
     "ENGINES",
     "KINDS",
     "SHARDINGS",
+    "SWITCHES",
     "Card",
     "Fit",
     "Measurement",

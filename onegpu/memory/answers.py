@@ -77,6 +77,10 @@ SWITCHES: dict[str, tuple[Change, str]] = {
         lambda step: {} if step.checkpointing else {"checkpointing": True},
         "a third more computing: each block runs forward twice",
     ),
+    "double quantization": (
+        lambda step: {"quantization": "nf4-double"} if step.quantization == "nf4" else {},
+        "next to no time",
+    ),
     "weights in bf16": (
         lambda step: (
             {"precision": "bf16"} if step.lora is None and step.precision == "fp32" else {}
@@ -203,16 +207,22 @@ def fit(found: Plan) -> Fit:
     if not plan.fits and (seq := plan.longest_seq(step=SHORTEST)):
         plan, changed = plan.replan(seq=seq), (*changed, f"rows of {seq:,} tokens")
     if plan.fits and plan.step.batch < wanted:
-        plan = plan.replan(batch=min(wanted, plan.largest_batch()))
+        plan = plan.replan(batch=_divisor(wanted, plan.largest_batch(limit=wanted)))
     if plan.is_tight and plan.step.batch > 1:
-        plan = plan.replan(batch=plan.step.batch - 1)
+        plan = plan.replan(batch=_divisor(wanted, plan.step.batch - 1))
     if plan.step.batch < wanted:
         changed = (*changed, f"{plan.step.batch} of {wanted} rows at once")
     return Fit(plan, changed, -(-wanted // plan.step.batch))
+
+
+def _divisor(number: int, limit: int) -> int:
+    """Return the largest divisor of a number up to a limit: micro-batches make up the whole."""
+    return next(n for n in range(min(number, limit), 0, -1) if number % n == 0)
 
 
 def _with_fewer_rows(plan: Plan) -> Plan | None:
     """Return the plan of as many rows as fit, or of one; none if there is only one."""
     if plan.step.batch == 1:
         return None
-    return plan.replan(batch=max(1, plan.largest_batch(limit=plan.step.batch - 1)))
+    largest = max(1, plan.largest_batch(limit=plan.step.batch - 1))
+    return plan.replan(batch=_divisor(plan.step.batch, largest))

@@ -11,6 +11,10 @@ __all__ = ["CARDS", "Card", "card"]
 WORKSPACE = 8_519_680  # cuBLAS below capability 9.0: 2 x 4,096 KiB and 8 x 16 KiB
 WORKSPACE_HOPPER = 33_554_432  # cuBLAS from capability 9.0 on: 8 x 4,096 KiB
 ASSUMED = 8.0  # the capability of a card of which only the memory is given
+LARGEST_GIB = 1024  # more than any card has
+# Parts of a name as drivers have it, and the size that follows it, which some names do not need.
+WORDS = re.compile(r"nvidia|geforce|tesla|sxm\d?|pcie|hbm\d?e?|generation|ada(?=\b|$)")
+SIZES = [re.compile(rf"\d{{{n}}}gi?b$") for n in (2, 3)]
 NUMBER = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>gib|gb)?")
 # https://github.com/pytorch/pytorch/pull/175253 and https://github.com/pytorch/pytorch/issues/190385
 OLD = (
@@ -158,14 +162,15 @@ def card(name: str | float | Card) -> Card:
     if isinstance(name, Card):
         return name
     text = re.sub(r"[\s_]", "", str(name).lower())
-    key = text.removeprefix("nvidia").removeprefix("geforce").replace("-", "")
+    key = WORDS.sub("", text).replace("-", "")
     by_key = {known.replace("-", ""): known for known in CARDS}
-    for wanted in (key, key.removesuffix("gb")):
+    shorter = [size.sub("", key) for size in SIZES]
+    for wanted in (key, key.removesuffix("gb"), *shorter, f"rtx{key}", key.removeprefix("rtx")):
         if wanted in by_key:
             return CARDS[by_key[wanted]]
     found = NUMBER.fullmatch(text)
     memory_gib = float(found["number"]) if found else 0.0
-    if not found or not memory_gib:
+    if not 0 < memory_gib <= LARGEST_GIB:
         sizes = [known for known in CARDS if known.startswith(f"{key}-")]
         close = sizes or [by_key[match] for match in difflib.get_close_matches(key, by_key)]
         meant = f"did you mean {' or '.join(close)}? Or " if close else ""

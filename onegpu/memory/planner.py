@@ -113,6 +113,9 @@ class Plan:
             "the weights of experts have three dimensions and stay in 16 bits: bitsandbytes "
             "quantizes linear layers": bool(self.step.quantization)
             and any(getattr(text, name, None) for name in experts),
+            "the text part of the model alone is planned: what sees or hears takes more": (
+                self._config.model_type.endswith("_text")
+            ),
             "linear attention is planned as transformers computes it without the packages "
             "flash-linear-attention and causal-conv1d": "linear_attention"
             in (getattr(text, "layer_types", None) or ()),
@@ -204,21 +207,44 @@ class Plan:
             "not_measured": list(self.not_measured),
         }
 
+    def _rows(self) -> str:
+        """Return what a step is given, in words."""
+        units = {"dpo": "pair of rows", "reward": "pair of rows", "grpo": "completion"}
+        one = units.get(self.step.trainer, "row")
+        many = one.replace("pair", "pairs") if " " in one else f"{one}s"
+        tokens = f"{self.step.seq:,} tokens"
+        if self.step.trainer in ("dpo", "grpo"):
+            tokens += ", prompt and answer together"
+        return f"{self.step.batch} {one if self.step.batch == 1 else many} of {tokens}"
+
+    def _missing(self) -> str:
+        """Return what is missing, in words: memory, or a piece of it that is large enough."""
+        wanted, there = self.allocated_bytes + self.card.context_bytes, self.card.memory_bytes
+        if wanted > there:
+            return f"{(wanted - there) / GIB:.2f} GiB more than the {there / GIB:.2f} of the card"
+        asked, free = self.failure.asked_bytes / MIB, self.failure.free_bytes / MIB
+        return (
+            f"tensors take {wanted / GIB:.2f} of {there / GIB:.2f} GiB, but what is free lies in "
+            f"pieces: in {self.failure.phase}, {asked:,.0f} MiB are asked for in one piece and "
+            f"{free:,.0f} are left; PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True may help"
+        )
+
     def __repr__(self) -> str:
         low, high = (round(n / MIB) for n in self.reserved_bytes)
         reserved = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         memory_gib = self.card.memory_gib
+        memory_gib, context = self.card.memory_gib, f"CUDA {self.card.context_mib:.0f} MiB"
+        if not self.card.is_measured:
+            context += ", as on a T4"
         room = f"{self.process_bytes / GIB:.2f} of {memory_gib:.2f} GiB"
         if not self.fits:
-            room = f"{-self.margin_bytes / GIB:.2f} GiB more than the {memory_gib:.2f} of the card"
-        unit = "pairs of rows" if self.step.trainer in ("dpo", "reward") else "rows"
+            room = self._missing()
         lines = [
-            f"{self.model} on {self.card.name}, {self.step.batch} {unit} of {self.step.seq:,} "
-            "tokens",
+            f"{self.model} on {self.card.name}, {self._rows()}",
             f"({self.step})",
             f"{self.verdict if self.fits else self.verdict.upper()}: {room}",
             f"peak allocated {self.allocated_bytes / MIB:,.0f} MiB, reserved {reserved} MiB, "
-            f"CUDA {self.card.context_mib:.0f} MiB",
+            f"{context}",
             *(f"  {p.name:10} {p.allocated_bytes / MIB:>9,.0f} MiB" for p in self.phases),
             f"at the peak, in {self.operation} of {self.module or 'the loss'}:",
             *(f"  {kind:12} {n / MIB:>9,.0f} MiB" for kind, n in self.parts.items() if n),
@@ -290,6 +316,11 @@ def plan_trainer(trainer: "Trainer", *, gpu: str | float | Card, seq: int | None
     """
     step = read_step(trainer, seq=seq)
     chosen, config = card(gpu), trainer.model.config
+    if trainer.args.bf16 and not chosen.has_bf16:
+        raise ValueError(
+            f"bf16 is True, and a {chosen.name} of capability {chosen.capability} only emulates "
+            "it: set bf16=False and fp16=True"
+        )
     name = Path(getattr(config, "_name_or_path", "")).name or config.model_type
     return _plan(name, configuration(config), chosen=chosen, asked=step)
 

@@ -23,6 +23,10 @@ QUANTIZED = (
     "as integers, as bitsandbytes does by default, so every card would have them all. Choose "
     "sharding='ddp', or quantization=None"
 )
+HALF = (
+    "precision is {!r} and autocast is on: with it accelerate keeps what is trained in float32. "
+    "For pure 16 bits give autocast=False too"
+)
 NO_TRAINER = (
     "trainer is {!r}{}, and sharding is 'fsdp2': that keeps a second model or gathers the whole "
     "one, which is not planned. Choose sharding='ddp'{}"
@@ -141,6 +145,8 @@ def _plan_several(
 
 
 def _check_sharded(step: TrainingStep) -> None:
+    if step.lora is None and step.autocast and step.precision != "fp32":
+        raise ValueError(HALF.format(step.precision))
     if step.quantization:
         raise ValueError(QUANTIZED.format(step.quantization))
     if step.optimizer not in ("adamw_torch", "adamw_torch_fused"):

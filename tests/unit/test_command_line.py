@@ -259,7 +259,7 @@ def test_other_answers_are_printed_after_the_plan(sides, capsys):
     assert __main__.main([*typed, "--explain", "--fit", "--compare"]) == 1
     shown = capsys.readouterr().out
     assert "what one setting alone would change at the peak:" in shown
-    assert "twice the rows: fuller use of the card" in shown
+    assert "  twice the rows: fuller use of the card" in shown
     assert "not even this fits: " in shown or "to fit it: " in shown
     assert all(f"\n{name} " in shown for name in memory.CARDS)
     assert __main__.main([*typed, "--explain", "--fit", "--compare", "--json"]) == 1

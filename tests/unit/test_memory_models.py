@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from onegpu import memory
+from onegpu.memory import cards
 from onegpu.memory.architectures import FILE, _find, configuration
 from onegpu.memory.cards import card
 
@@ -302,3 +303,25 @@ def test_what_follows_from_the_capability():
         assert found.has_bf16 == (found.sdpa_kernel == "flash") == (found.capability >= 8)
         assert found.workspace_bytes == (32 if found.capability >= 9 else 8.125) * 2**20
         assert ("CUDA 12.6" in found.note) == (found.capability < 7.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("4090", "rtx4090"),
+        ("Tesla T4", "t4"),
+        ("NVIDIA A100-SXM4-80GB", "a100-80"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("L40S 48GB", "l40s"),
+        ("NVIDIA RTX A6000", "a6000"),
+        ("Tesla V100-SXM2-16GB", "v100-16"),
+    ],
+)
+def test_a_card_is_known_as_its_driver_names_it(name, known):
+    """A `4090` was planned as a card of 4,090 GiB."""
+    assert cards.card(name).name == known
+
+
+def test_no_card_has_more_than_a_tebibyte():
+    with pytest.raises(ValueError, match="unknown card '9999'"):
+        cards.card("9999")
