@@ -102,7 +102,7 @@ def test_help_names_all_commands_and_needs_no_torch():
         ("plan SmolLM2-135M --gpu 24 --targets q_proj", "give --lora-rank too"),
         ("plan SmolLM2-135M --gpu 24 --lora-rank 8 --targets query", "{'query'} not found"),
         ("preflight nowhere.jsonl", "nowhere.jsonl does not exist"),
-        ("preflight README.md", "expected a file that ends in .jsonl, .json, .csv"),
+        ("preflight README.md", "expected a file that ends in .jsonl, .ndjson, .json, .csv"),
         ("preflight README.md --model nowhere", "unknown model 'nowhere'"),
         ("parity a b --prompts nowhere.jsonl", "nowhere.jsonl does not exist"),
         ("parity a b --prompts helpers/data/samples/three_rows.jsonl", "unknown model 'a'"),
