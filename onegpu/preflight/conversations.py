@@ -16,7 +16,7 @@ BEFORE = {  # role: what may come before it; None is the beginning
     "system": {None},
     "developer": {None},
     "user": {None, "system", "developer", "assistant"},
-    "assistant": {"user", "tool"},
+    "assistant": {None, "system", "developer", "user", "tool"},
     "tool": {"assistant", "tool"},
 }
 # Marks of other programs; trl reads none of them
@@ -180,6 +180,8 @@ def _order(roles: list[str]) -> Iterator[Problem]:
         before = role
     if before != "assistant":
         yield "wrong-roles", f"{before} last"
+    elif "user" not in roles:
+        yield "wrong-roles", "no user"
 
 
 def _system(row: Mapping[str, Any]) -> Iterator[Problem]:

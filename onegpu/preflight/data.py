@@ -1,17 +1,27 @@
 """The check of rows, before any model is loaded."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onegpu import progress
-from onegpu.chat import IGNORED, encode, is_conversation, trained_columns, with_answer_marks
-from onegpu.preflight import conversations, fidelity
+from onegpu.chat import (
+    IGNORED,
+    encode,
+    is_conversation,
+    n_common,
+    trained_columns,
+    with_answer_marks,
+)
+from onegpu.preflight import conversations, fidelity, tokenized
+from onegpu.preflight.answers import Answers
+from onegpu.preflight.cells import Cells, is_table
 from onegpu.preflight.findings import Findings, Tally
 from onegpu.preflight.preferences import Encoded, Preferences, answers
 from onegpu.preflight.seen import Seen
 from onegpu.preflight.sequences import Sequences
+from onegpu.preflight.texts import Texts
 from onegpu.rows import Row, scan
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ def check_data(
 
     Args:
         rows: A file that `rows.scan` reads, or rows: dictionaries with `messages`, with `prompt`
-            and `completion`, with `text`, or with `chosen` and `rejected`.
+            and `completion`, with `text`, with `chosen` and `rejected`, or with `input_ids`.
         tokenizer: That of the model to be trained.
         evaluation: The rows to evaluate on, which must not be among those to train on.
         max_length: As in `SFTConfig`: where rows will be cut; None for nowhere.
@@ -65,13 +75,20 @@ def check_data(
             sequences = Sequences(
                 tokenizer, tally, max_length=None, seen=seen, is_evaluation=name == "evaluation"
             )
-            check_row = _RowCheck(tokenizer, tally, sequences, max_length, assistant_only, unmarked)
+            together = Answers(tally, seen)
+            check_row = _RowCheck(
+                tokenizer, tally, sequences, together, max_length, assistant_only, unmarked
+            )
+            cells = Cells(tally)
             for place, row in _scanned(source, name):
                 check_row(place, row)
+                if is_table(source) and not row.problem:
+                    cells.check(row.value, place=place)
             if tally.n_rows == 0:
                 named = source if isinstance(source, str | Path) else name
                 raise ValueError(f"{named} holds no rows, so there is nothing to check")
             check_row.finish()
+            cells.finish()
             found = found.joined(tally.findings())
     return found
 
@@ -94,38 +111,54 @@ class _RowCheck:
         tokenizer: "PreTrainedTokenizerBase",
         tally: Tally,
         sequences: Sequences,
+        together: Answers,
         max_length: int | None,
         assistant_only: bool,
         unmarked: str,
     ):
         self.tokenizer, self.tally, self.sequences = tokenizer, tally, sequences
+        self.together = together
         self.max_length, self.assistant_only = max_length, assistant_only
         self.unmarked = unmarked  # why the template has no marks of answers, where it has none
-        self.preferences = Preferences(tally, sequences)
+        self.preferences, self.texts = Preferences(tally, sequences), Texts(tokenizer)
         self.columns: set[str] | None = None
 
     def finish(self) -> None:
         """Add what only all rows together show."""
         self.sequences.finish()
         self.preferences.finish()
+        self.together.finish()
 
     def __call__(self, place: str, row: Row) -> None:
         self.tally.n_rows += 1
         if row.problem:
             self.tally.add("unreadable", place, row.problem)
             return
+        if row.differs:
+            self.tally.add("reads-differently", place, row.differs)
         columns = set(row.value)
         self.columns = self.columns or columns
         if columns != self.columns:
             self.tally.add("mixed-columns", place, ", ".join(row.value))
         value = conversations.as_trl_reads(row.value)
         encoded = []
-        for part, answer in answers(value):
-            encoded += self._check_answer(place + part, answer)
+        if "input_ids" in value:
+            encoded = self._check_tokenized(place, value)
+        else:
+            for part, answer in answers(value):
+                encoded += self._check_answer(place + part, answer)
+            rest = _merged(self.tokenizer, value, encoded)
+            if rest:
+                self.tally.add("prompt-merges", place, repr(rest))
         self.preferences.check(value, encoded, place=place)
+        is_answer = len(encoded) == 1 and "input_ids" not in value
+        if is_answer and not self.preferences.are_labeled and trained_columns(value):
+            self.together.check(value, place=place)
 
     def _check_answer(self, place: str, row: Mapping[str, Any]) -> list[Encoded]:
         found = fidelity.problems(self.tokenizer, row)
+        if conversations.is_encodable(found):
+            found += self.texts.problems(row)
         for code, detail in found:
             self.tally.add(code, place, detail)
         if not conversations.is_encodable(found):
@@ -149,9 +182,41 @@ class _RowCheck:
                 self.tally.add("template-refuses", place, str(error.__cause__ or error)[:80])
             return []
         ids, labels = tokens["input_ids"], tokens["labels"]
+        self._check_ids(place, ids, labels, in_turns=in_turns)
+        return [(ids, labels)]
+
+    def _check_tokenized(self, place: str, row: Mapping[str, Any]) -> list[Encoded]:
+        """Check a row of token ids, and return them with their labels."""
+        problem = tokenized.problem(row, len(self.tokenizer))
+        if problem:
+            self.tally.add(problem[0], place, problem[1])
+            return []
+        ids, labels = row["input_ids"], tokenized.labels(row)
+        self._check_ids(place, ids, labels, in_turns=True)
+        return [(ids, labels)]
+
+    def _check_ids(
+        self, place: str, ids: Sequence[int], labels: Sequence[int], *, in_turns: bool
+    ) -> None:
         if self.max_length and len(ids) > self.max_length:
             is_dropped = all(label == IGNORED for label in labels[: self.max_length])
             code = "rows-dropped" if is_dropped else self.sequences.cut_code(ids, labels)
             self.tally.add(code, place, f"{len(ids):,} tokens")
         self.sequences.check(ids, labels, place=place, in_turns=in_turns)
-        return [(ids, labels)]
+
+
+def _merged(
+    tokenizer: "PreTrainedTokenizerBase", row: Mapping[str, Any], encoded: Sequence[Encoded]
+) -> str:
+    """Return the end of a text prompt that becomes one token with the beginning of an answer."""
+    prompt = row.get("prompt")
+    parts = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+    is_trained = trained_columns(row) in ((), ("prompt", "completion"))
+    are_texts = all(isinstance(text, str) for text in (prompt, *parts))
+    if not encoded or not is_trained or not are_texts:
+        return ""
+    if all(part.startswith(" ") for part in parts) and not prompt[-1:].isspace():
+        return ""  # no token has a space in it after something else
+    alone = tokenizer(prompt)["input_ids"]
+    n_prompt = min(n_common(alone, ids) for ids, _ in encoded)
+    return tokenizer.decode(alone[n_prompt:])

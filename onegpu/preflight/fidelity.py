@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["problems"]
 
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "rationale")
 TAG = re.compile("(</?think>)")
 KEY = re.compile("['\"]type['\"]")  # of a part that is written as code, Python's or JSON
 

@@ -34,6 +34,11 @@ class Kind:
 KINDS = {
     # What can be seen in a row of a file
     "unreadable": Kind("error", "cannot be read", "fix the file at the places named"),
+    "reads-differently": Kind(
+        "warning",
+        "are read differently by load_dataset",
+        "give it what is named, or Dataset.from_list([row for _, row in onegpu.rows.read(file)])",
+    ),
     "unknown-columns": Kind(
         "error",
         "have columns of no format",
@@ -104,6 +109,48 @@ KINDS = {
         "give a tool the parameters of other tools, as null",
         "Dataset.from_list(rows, on_mixed_types='use_json'), or load_dataset('json', ...)",
     ),
+    # What can be seen in its texts
+    "control-characters": Kind(
+        "warning",
+        "hold null bytes, lost characters (U+FFFD) or other control characters",
+        "remove them, or read the source again in its own encoding",
+    ),
+    "mojibake": Kind(
+        "warning",
+        "were UTF-8 and have been read as cp1252",
+        "text.encode('cp1252').decode('utf-8'), or read the source again as UTF-8",
+    ),
+    "presentation-forms": Kind(
+        "warning",
+        "hold the shapes of letters, as PDF files do, instead of the letters",
+        "unicodedata.normalize('NFKC', text); Arabic may be the wrong way round, too",
+    ),
+    "mixed-scripts": Kind(
+        "warning",
+        "have words with letters of two scripts that look alike",
+        "replace them by those of the word's own script",
+    ),
+    "decomposed": Kind(
+        "warning",
+        "write letters as a letter and a mark, which makes other tokens",
+        "unicodedata.normalize('NFC', text), in training and at inference",
+    ),
+    "foreign-tokens": Kind(
+        "warning",
+        "hold special tokens of another model, which are ordinary text to this one",
+        "remove them, and give messages: the trainer applies the template of this model",
+    ),
+    "citation-marks": Kind(
+        "warning", "have marks of ChatGPT's sources in an answer", "remove them from the answers"
+    ),
+    "roles-as-text": Kind(
+        "warning",
+        "name a role in an answer: it begins with one, or goes on with the next question",
+        "cut the name, or all from the next question on",
+    ),
+    "unknown-tool": Kind(
+        "error", "call a tool that they do not declare", "add it to tools, or correct its name"
+    ),
     # What can be seen in its tokens
     "no-template": Kind(
         "error",
@@ -119,6 +166,11 @@ KINDS = {
         "error",
         "hold a template inside a template",
         "give contents without special tokens; the trainer applies the template",
+    ),
+    "prompt-merges": Kind(
+        "warning",
+        "have a prompt whose end becomes one token with the beginning of its answer",
+        "move the white space from the prompt's end to the answer's beginning",
     ),
     "prompt-differs": Kind(
         "warning",
@@ -171,10 +223,31 @@ KINDS = {
     "script-outlier": Kind(
         "warning", "are in another script than the rest", "read them, and remove what is wrong"
     ),
+    "unknown-ids": Kind(
+        "error",
+        "hold token ids that the tokenizer does not have",
+        "make them with the tokenizer of the model that is trained",
+    ),
     "embeddings-too-few": Kind(
         "error",
         "hold tokens that the model has no embedding for",
         "model.resize_token_embeddings(len(tokenizer)), before the adapter is added",
+    ),
+    # What can be seen in all answers together
+    "one-answer": Kind(
+        "warning",
+        "all rows have the same answer, so there is nothing else to learn",
+        "add rows with other answers, or look for what filled the column",
+    ),
+    "labels-vary": Kind(
+        "warning",
+        "answers differ only in case, white space or the form of their characters",
+        "write each label in one way",
+    ),
+    "answers-cut": Kind(
+        "warning",
+        "the longest answers end in mid-sentence, all after as many characters",
+        "export them again, without the limit that cut them",
     ),
     # What can be seen in answers that are compared or labeled
     "no-prompt": Kind(
@@ -195,7 +268,7 @@ KINDS = {
     ),
     "answers-contradict": Kind(
         "warning",
-        "prefer or call good what another row does not",
+        "contradict another row: the same question, but another label or preference",
         "keep the one that is right",
     ),
     "chosen-longer": Kind(

@@ -69,6 +69,11 @@ class Preferences:
         self._n_pairs = self._n_longer = 0
         self._n_labels = {True: 0, False: 0}
 
+    @property
+    def are_labeled(self) -> bool:
+        """Whether the rows so far have labels that call their answers good or bad."""
+        return bool(self._labeled)
+
     def check(self, row: Mapping[str, Any], encoded: Sequence[Encoded], *, place: str) -> None:
         """Check a row whose answers were checked one by one.
 
@@ -181,7 +186,8 @@ def _split(row: Mapping[str, Any]) -> tuple[Any, tuple[Any, Any], Problem | None
 
 def _n_shared(chosen: Sequence[Any], rejected: Sequence[Any]) -> int:
     """Return how many turns or characters trl takes for the prompt of a pair without one."""
-    return max(0, min(n_common(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
+    n = max(0, min(n_common(chosen, rejected), len(chosen) - 1, len(rejected) - 1))
+    return n - 1 if n and chosen[n - 1] == " " else n
 
 
 def _n_repeated(prompt: Sequence[Any], answer: Sequence[Any]) -> int:

@@ -14,6 +14,7 @@ class Seen:
     def __init__(self) -> None:
         self._database = sqlite3.connect("")  # a temporary file, gone when closed
         self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("CREATE TABLE answers (key INTEGER PRIMARY KEY, place, answer)")
         for table in ("rows", "prompts"):
             columns = "key INTEGER PRIMARY KEY, place TEXT, n INTEGER"
             self._database.execute(f"CREATE TABLE {table} ({columns})")
@@ -34,6 +35,15 @@ class Seen:
         """Keep a row, and return the place where it has been before, if it has."""
         return "" if self._insert("rows", self._key(ids), place) else self.row(ids)
 
+    def add_answer(self, question: str, answer: str, place: str) -> str:
+        """Keep the answer to a question, and return the place of another one, if there is one."""
+        key = self._hash(question.encode())
+        query = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)"
+        if self._database.execute(query, (key, place, answer)).rowcount:
+            return ""
+        query = "SELECT place FROM answers WHERE key = ? AND answer != ?"
+        return (self._database.execute(query, (key, answer)).fetchone() or ("",))[0]
+
     def row(self, ids: Sequence[int]) -> str:
         """Return the place where a row has been, if it has."""
         return self._find("rows", ids)[0]
@@ -53,7 +63,10 @@ class Seen:
         query = f"SELECT place, n FROM {table} WHERE key = ?"
         return self._database.execute(query, (self._key(ids),)).fetchone() or ("", 0)
 
+    def _key(self, ids: Sequence[int]) -> int:
+        return self._hash(array.array("q", ids).tobytes())
+
     @staticmethod
-    def _key(ids: Sequence[int]) -> int:
-        digest = hashlib.blake2b(array.array("q", ids).tobytes(), digest_size=8).digest()
+    def _hash(content: bytes) -> int:
+        digest = hashlib.blake2b(content, digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)

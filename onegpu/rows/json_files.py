@@ -68,8 +68,8 @@ def values(file: TextIO) -> Iterator[Row]:
     """Yield the rows of a JSON file, up to the first place where it is broken."""
     number = 0
     try:
-        for number, value in enumerate(_values(_Text(file)), start=1):
-            yield Row(number, value, unit="item")
+        for number, (value, differs) in enumerate(_values(_Text(file)), start=1):
+            yield Row(number, value, differs=differs, unit="item")
     except ValueError as error:
         yield Row(number + 1, {}, str(error), unit="item")
 
@@ -125,20 +125,23 @@ class _Text:
         return ValueError(f"broken JSON at {found!r} ({why})")
 
 
-def _values(text: _Text) -> Iterator[Any]:
+# Yields of each row how `load_dataset` reads it differently, too
+def _values(text: _Text) -> Iterator[tuple[Any, str]]:
     """Yield the rows of arrays or objects, of which several may follow one another."""
     mark = text.peek()
     if mark == "[":
+        differs = ""
         while text.peek() == mark:
-            yield from _array(text)
+            yield from ((value, differs) for value in _array(text))
+            differs = "it refuses a second array"
     elif mark == "{":
         first = text.value()
         if text.peek():
-            yield first
+            yield first, ""
         else:
             yield from _contained(first)
         while text.peek() == mark:
-            yield text.value()
+            yield text.value(), ""
     else:
         raise ValueError(NO_ROWS)
     if text.peek():
@@ -158,21 +161,25 @@ def _array(text: _Text) -> Iterator[Any]:
     text.at += 1
 
 
-def _contained(value: dict[str, Any]) -> list[Any]:
-    """Return the rows in the only object of a file: those it contains, or itself."""
+def _contained(value: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+    """Yield the rows in the only object of a file: those it contains, or itself."""
     cells = list(value.values())
-    if _are_numbered(cells):  # pandas' to_json(): {"prompt": {"0": ..., "1": ...}, ...}
-        return [{name: column[key] for name, column in value.items()} for key in cells[0]]
-    if value and all(name.isdecimal() for name in value):  # to_json(orient="index")
-        return cells
-    if _are_columns(cells):  # {"prompt": [..., ...], "completion": [..., ...]}
-        return [dict(zip(value, row, strict=True)) for row in zip(*cells, strict=True)]
+    in_columns = "it makes one row of all"
     lists = [name for name, cell in value.items() if _are_objects(cell)]
-    if len(lists) > 1 and not COLUMNS & value.keys():
+    if _are_numbered(cells):  # pandas' to_json(): {"prompt": {"0": ..., "1": ...}, ...}
+        for key in cells[0]:
+            yield {name: column[key] for name, column in value.items()}, in_columns
+    elif value and all(name.isdecimal() for name in value):  # to_json(orient="index")
+        yield from ((cell, in_columns) for cell in cells)
+    elif _are_columns(cells):  # {"prompt": [..., ...], "completion": [..., ...]}
+        for row in zip(*cells, strict=True):
+            yield dict(zip(value, row, strict=True)), in_columns
+    elif not lists or COLUMNS & value.keys():
+        yield value, ""
+    elif len(lists) > 1:
         raise ValueError(f"several lists of rows ({', '.join(lists)}): save each as its own file")
-    if lists and not COLUMNS & value.keys():  # {"version": 1, "data": [{...}, {...}]}
-        return value[lists[0]]
-    return [value]
+    else:  # {"version": 1, "data": [{...}, {...}]}
+        yield from ((cell, f"it needs field={lists[0]!r}") for cell in value[lists[0]])
 
 
 def _are_numbered(cells: list[Any]) -> bool:

@@ -4,6 +4,7 @@ Taught in: notebooks/04_formatting.ipynb
 """
 
 import dataclasses
+import functools
 import gzip
 import json
 import zlib
@@ -18,7 +19,10 @@ from onegpu.rows.tables import cells, parquet
 
 __all__ = ["KINDS", "is_file", "read", "readable", "scan"]
 
-READERS = {".jsonl": lines, ".ndjson": lines, ".json": values, ".csv": cells, ".tsv": cells}
+READERS = {
+    **{".jsonl": lines, ".ndjson": lines, ".json": values},
+    **{".csv": cells, ".tsv": functools.partial(cells, expected="\t")},
+}
 KINDS = f"{', '.join(READERS)} (each also with .gz), .parquet"  # for messages
 
 

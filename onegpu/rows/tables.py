@@ -22,13 +22,22 @@ DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma"}  # looked for in this
 N_TOGETHER = 1_000  # rows of Parquet that are decoded at a time
 
 
-def cells(file: TextIO) -> Iterator[Row]:
-    """Yield the rows of a table whose cells are parted as those of its header are."""
+def cells(file: TextIO, *, expected: str = ",") -> Iterator[Row]:
+    """Yield the rows of a table whose cells are parted as those of its header are.
+
+    Args:
+        file: Opened at its beginning.
+        expected: What parts the cells where a file of its name is as others are.
+
+    Yields:
+        The rows.
+    """
     # The default refuses cells above 131,072 characters; Windows refuses a limit above this one
     csv.field_size_limit(2**31 - 1)
     header = next((line for line in file if line.strip("\r\n")), "")
     file.seek(0)
     delimiter = _delimiter(header)
+    differs = "" if delimiter == expected else f"it needs sep={delimiter!r}"
     reader, names = csv.reader(file, delimiter=delimiter, strict=True), []
     while True:
         start = reader.line_num + 1
@@ -46,7 +55,8 @@ def cells(file: TextIO) -> Iterator[Row]:
         if not names:
             names = found
         elif len(found) == len(names):
-            yield Row(reader.line_num, unique(list(zip(names, found, strict=True))))
+            value = unique(list(zip(names, found, strict=True)))
+            yield Row(reader.line_num, value, differs=differs)
         elif found:  # not an empty line
             counts = f"{len(found)} cells for {len(names)} columns"
             fix = f"put cells that hold a {DELIMITERS[delimiter]} in quotes"

@@ -544,7 +544,7 @@ def test_nothing_is_found_in_healthy_data(tokenizer):
     beside = [{**pair, "messages": [5]} for pair in PAIRS]  # a column that is not trained on
     assert codes(beside, tokenizer) == []
     sharegpt = [
-        {"conversations": [{"from": "user", "value": f"{i}?"}, {"from": "assistant", "value": "."}]}
+        {"conversations": [{"from": r, "value": f"{i}?"} for r in ("user", "assistant")]}
         for i in range(30)
     ]
     mine = copy.deepcopy(tokenizer)

@@ -1,0 +1,116 @@
+"""What is wrong with all answers together, of which each alone may be right."""
+
+import collections
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from onegpu.chat import is_conversation, trained_columns
+from onegpu.preflight.findings import Tally
+from onegpu.preflight.forms import with_texts
+from onegpu.preflight.seen import Seen
+
+__all__ = ["Answers"]
+
+N_SAME = 20  # rows of which not all may have the same answer
+N_LABELED = 10  # rows from which on short answers may be labels
+N_KEPT = 1000  # different short answers; where there are more, they are no labels
+SHORT = 40  # characters of a label
+FEW = 0.2  # of the rows: different answers, if they are labels
+MANY = 0.4  # of the rows: answers that are written in several ways, if there are more
+N_CUT = 5  # answers of the same length
+NEAR = 0.9  # of that length
+MARKS = re.compile(r"[.!?]+(?!\S)")  # at the end of a word
+
+
+class Answers:
+    """Checks the answers of all rows of the training data, and adds what is wrong to a tally.
+
+    Args:
+        tally: Where findings go.
+        seen: The questions that short answers were given to.
+    """
+
+    def __init__(self, tally: Tally, seen: Seen):
+        self._tally, self._seen = tally, seen
+        self._n_rows = 0
+        self._only: str | None = None  # the answer of all rows so far, if they have the same
+        self._short: collections.Counter[str] = collections.Counter()
+        self._contradictions: list[tuple[int, str, str]] = []  # row, place, the one before
+        self._lengths: collections.Counter[int] = collections.Counter()
+        self._longest = 0
+        self._open: list[str] = []  # last words of the longest answers that end in mid-sentence
+
+    def check(self, row: Mapping[str, Any], *, place: str) -> None:
+        """Check a row that could be turned into tokens; one without an answer is left out."""
+        question, answer = _turns(row)
+        if not answer.strip():
+            return
+        self._n_rows += 1
+        self._only = answer if self._n_rows == 1 or self._only == answer else None
+        self._measure(answer)
+        if len(answer) <= SHORT and len(self._short) < N_KEPT:
+            self._short[answer] += 1
+            question = MARKS.sub(" ", question)
+            before = self._seen.add_answer(_folded(question), _folded(answer), place)
+            if before and len(self._contradictions) < N_KEPT:
+                self._contradictions.append((self._tally.n_rows, place, before))
+
+    def _measure(self, answer: str) -> None:
+        self._lengths[len(answer)] += 1
+        if len(answer) > self._longest:
+            self._longest, self._open = len(answer), []
+        is_open = answer[-1].isalnum() or answer[-1].isspace()
+        if len(answer) == self._longest and len(self._open) < N_KEPT and is_open:
+            self._open.append(answer.split()[-1])
+
+    def finish(self) -> None:
+        """Add what only all rows together show."""
+        if self._only is not None:
+            if self._n_rows >= N_SAME:
+                self._tally.state("one-answer", repr(self._only[:SHORT]))
+            return
+        self._finish_lengths()
+        ways: dict[str, list[str]] = {}
+        for answer in self._short:
+            ways.setdefault(_folded(answer), []).append(answer)
+        n_short = self._short.total()
+        if n_short < max(N_LABELED, MANY * self._n_rows):
+            return
+        are_labels = len(ways) <= FEW * n_short
+        several = [answers for key, answers in ways.items() if len(key) > 1 < len(answers)]
+        n_several = sum(self._short[answer] for answers in several for answer in answers)
+        if several and (are_labels or n_several >= MANY * n_short):
+            where = ", ".join(f"{self._short[answer]} of {answer!r}" for answer in several[0])
+            found = f"{n_several:,} of {n_short:,} answers are written in several ways"
+            self._tally.state("labels-vary", where, found=found)
+        if are_labels:
+            for row, place, before in self._contradictions:
+                self._tally.add("answers-contradict", place, f"unlike {before}", row=row)
+
+    def _finish_lengths(self) -> None:
+        """Look for an export that cut the longest answers, all at the same length."""
+        count = self._lengths[self._longest]
+        near = sum(n for length, n in self._lengths.items() if length >= NEAR * self._longest)
+        are_many = self._longest > SHORT and count >= N_CUT and 2 * count >= near
+        are_open = len(self._open) >= NEAR * min(count, N_KEPT)
+        if are_many and are_open and 2 * len(set(self._open)) > len(self._open):
+            found = f"{count:,} answers end in mid-sentence after {self._longest:,} characters"
+            self._tally.state("answers-cut", f"first {self._open[0]!r}", found=found)
+
+
+def _turns(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the texts before the last answer of a row, and that answer."""
+    texts: list[str] = []
+    for column in trained_columns(row):
+        if is_conversation(row[column]):
+            texts += [turn["content"] for turn in with_texts(row[column])]
+        else:
+            texts.append(row[column])
+    return "\n".join(texts[:-1]), texts[-1] if len(texts) > 1 else ""
+
+
+def _folded(text: str) -> str:
+    """Return a text without what may differ unseen: case, white space, and Unicode's forms."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
