@@ -59,7 +59,7 @@ def load_base_model(profile: Profile) -> "PreTrainedModel":
 
     Returns:
         The model on the profile's device: linear layers in NF4 with double quantization, the
-        rest in the profile's number type.
+        rest in the profile's number type. What is saved of it, transformers 4 reads, too.
 
     Raises:
         ValueError: See `source`.
@@ -82,4 +82,5 @@ def load_base_model(profile: Profile) -> "PreTrainedModel":
         ),
     )
     keep_trainable(model)
+    sources.keep_rope_theta(model.config)
     return model

@@ -4,7 +4,9 @@ import collections
 import dataclasses
 import json
 import re
+import shutil
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,9 @@ def convert(folder: Path | str, path: Path | str, *, outtype: str = "f16") -> Pa
 def convert_adapter(folder: Path | str, path: Path | str, *, base: Path | str) -> Path:
     """Convert a LoRA adapter into a GGUF file, with llama.cpp's `convert_lora_to_gguf.py`.
 
+    The file holds one alpha, and llama.cpp divides it by each layer's rank. Scales that this
+    cannot tell, of rsLoRA and of an `alpha_pattern`, are multiplied into B.
+
     Args:
         folder: As `PeftModel.save_pretrained` writes it.
         path: The file to write, in float16.
@@ -86,9 +91,35 @@ def convert_adapter(folder: Path | str, path: Path | str, *, base: Path | str) -
     folder, path = Path(folder), Path(path)
     if not (folder / "adapter_config.json").exists():
         raise ValueError(f"{folder} holds no adapter: expected adapter_config.json")
-    script = ("convert_lora_to_gguf.py", folder, "--base", base, "--outfile", path)
-    llama_cpp.run(*script, "--outtype", "f16")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _of_one_alpha(folder, Path(scratch) / folder.resolve().name)
+        script = ("convert_lora_to_gguf.py", folder, "--base", base, "--outfile", path)
+        llama_cpp.run(*script, "--outtype", "f16")
     return path
+
+
+def _of_one_alpha(folder: Path, copy: Path) -> Path:
+    """Return the adapter with every scale as alpha / rank: the folder itself, or a copy."""
+    from peft import load_peft_weights
+    from peft.utils.other import get_pattern_key
+    from safetensors.torch import save_file
+
+    settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    use_rslora, alphas = settings.get("use_rslora"), settings.get("alpha_pattern") or {}
+    if not use_rslora and not alphas:
+        return folder
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("adapter_model.*", "checkpoint-*"))
+    weights = load_peft_weights(str(folder), device="cpu")
+    for name, b in weights.items():
+        found = re.fullmatch(r"base_model\.model\.(.+)\.lora_B\.weight", name)
+        if found:
+            alpha = alphas.get(get_pattern_key(alphas, found[1]), settings["lora_alpha"])
+            rank = b.shape[1]
+            weights[name] = b.float() * alpha * (rank**0.5 if use_rslora else 1)  # alpha is 1 now
+    save_file(weights, copy / "adapter_model.safetensors")
+    settings["lora_alpha"] = 1
+    (copy / "adapter_config.json").write_text(json.dumps(settings), "utf-8")
+    return copy
 
 
 def quantize(

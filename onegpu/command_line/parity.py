@@ -25,8 +25,9 @@ example: an adapter beside the file that was made of it, on questions that neith
   onegpu parity runs/adapter merged-Q8_0.gguf --prompts test.jsonl --limit 40
 
 A side is a folder of a model, or of an adapter (which is put on the base that it names), a name on
-the hub, a .gguf file, or the address of a server of llama.cpp, http://127.0.0.1:8080. Folders are
-loaded as they were saved; without a GPU in float32.
+the hub, a .gguf file, or the address of a server: llama.cpp's, http://127.0.0.1:8080, or another
+that takes OpenAI's requests, Ollama or vLLM, say, with the model's name where it serves several:
+http://127.0.0.1:11434#yoda:latest. Folders are loaded as they were saved; without a GPU in float32.
 
 Prompts are rows of a .jsonl, .json or .csv file: a column `prompt`, of text or of messages;
 `messages`, which are asked up to the last turn of the assistant; or `text`.
@@ -151,8 +152,8 @@ def _is_turn(value: Any) -> bool:
 
 def _check(side: str) -> None:
     """Raise what can be known of a side before minutes of work; compile llama.cpp for a file."""
-    if _is_address(side):
-        serving.request(side, "/health")
+    if serving.is_address(side):
+        serving.request(serving.address(side)[0], "/v1/models")
     elif side.endswith(".gguf"):
         if not Path(side).is_file():
             raise FileNotFoundError(f"{side} is no file")
@@ -163,7 +164,7 @@ def _check(side: str) -> None:
 
 def _load(side: str) -> "Side":
     """Return a side as `parity.record` takes it."""
-    if _is_address(side) or side.endswith(".gguf"):
+    if serving.is_address(side) or side.endswith(".gguf"):
         return side
     import torch
     from peft import PeftConfig, PeftModel
@@ -185,10 +186,6 @@ def _load(side: str) -> "Side":
         return model, AutoTokenizer.from_pretrained(source)
     except Exception as error:  # of any library that reads a part of a folder
         raise ValueError(f"{side} cannot be loaded: {error}") from error
-
-
-def _is_address(side: str) -> bool:
-    return side.startswith(("http://", "https://"))
 
 
 def _is_adapter(side: str) -> bool:

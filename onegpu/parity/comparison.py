@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onegpu.chat import n_common
 from onegpu.parity.faults import not_numbers
+from onegpu.parity.pairing import paired
 from onegpu.parity.probabilities import divergence, places
 from onegpu.parity.recording import record
 from onegpu.parity.verdict import is_near_tie, judge
@@ -54,6 +55,8 @@ class Report:
         same: Whether both are the same model, near-ties aside. False also where they are only
             alike, as after quantization; None where that cannot be told.
         verdict: The same in words, with the reason.
+        notes: What to know of a side: settings that it was asked without, and what it does not
+            tell.
     """
 
     n_prompts: int
@@ -66,6 +69,7 @@ class Report:
     n_places: int
     same: bool | None
     verdict: str
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Show it as a few lines of text."""
@@ -83,6 +87,7 @@ class Report:
                 f"    reference: {first.reference!r}",
                 f"    candidate: {first.candidate!r}",
             ]
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
 
@@ -107,12 +112,13 @@ def compare(
     Raises:
         ValueError: See `record`.
         ConnectionError: See `record`.
+        RuntimeError: See `record`.
 
     Taught in: notebooks/06_deployment.ipynb
     """
     recorded = record(reference, prompts, max_new_tokens=max_new_tokens)
-    theirs = record(candidate, prompts, max_new_tokens=max_new_tokens).answers
-    pairs = list(zip(recorded.answers, theirs, strict=True))
+    theirs = record(candidate, prompts, max_new_tokens=max_new_tokens)
+    pairs, faulty = paired(recorded, theirs)
     differences, n_near_ties = [], 0
     for number, (a, b) in enumerate(pairs):
         if a.equals(b):
@@ -134,6 +140,11 @@ def compare(
         n_places=len(divergences),
         same=None,
         verdict="",
+        notes=tuple(
+            f"the {name}: {note}"
+            for name, side in (("reference", recorded), ("candidate", theirs))
+            for note in side.notes
+        ),
     )
-    found = judge(report, pairs, recorded.without_adapter)
+    found = judge(report, pairs, faulty)
     return dataclasses.replace(report, same=found.same, verdict=found.text)

@@ -1,8 +1,8 @@
 """What makes two sides differ, whatever their probabilities: prompts, numbers, ends."""
 
 from onegpu.chat import n_common
+from onegpu.parity.answers import Answer
 from onegpu.parity.probabilities import ROUNDING, Pairs
-from onegpu.parity.recording import Answer
 
 __all__ = ["not_numbers", "other_ends", "other_prompts"]
 
@@ -19,21 +19,28 @@ def other_prompts(pairs: Pairs) -> str:
     for a, b in pairs:
         if a.prompt_ids == b.prompt_ids:
             continue
+        if None in a.prompt_ids or None in b.prompt_ids:
+            return (
+                f"the reference's prompt has {len(a.prompt_ids)} tokens, the candidate's "
+                f"{len(b.prompt_ids)}: another chat template, another system message, or a BOS"
+            )
         if b.prompt_ids[1:] == a.prompt_ids:
             twice = "a BOS twice" if b.prompt_ids[:1] == a.prompt_ids[:1] else "a BOS of its own"
             return f"the candidate puts one more token before the prompt, {twice}"
         if a.prompt_ids[1:] == b.prompt_ids:
             return "the candidate leaves out the first token of the prompt, its BOS"
-        if a.prompt_text != b.prompt_text:
+        if a.prompt_text and b.prompt_text and a.prompt_text != b.prompt_text:
             return (
                 "another chat template: the reference writes "
                 f"{_around(a.prompt_text, b.prompt_text)}, the candidate "
                 f"{_around(b.prompt_text, a.prompt_text)}"
             )
         at = n_common(a.prompt_ids, b.prompt_ids)
+        cause = "the same text becomes other tokens, so the pre-tokenizer is another or is missing"
+        if not a.prompt_text or not b.prompt_text:
+            cause = "the prompt becomes other tokens: another chat template, or pre-tokenizer"
         return (
-            "the same text becomes other tokens, so the pre-tokenizer is another or is missing: "
-            f"from token {at} on {a.prompt_ids[at : at + 4]} against "
+            f"{cause}: from token {at} on {a.prompt_ids[at : at + 4]} against "
             f"{b.prompt_ids[at : at + 4]}"
         )
     return ""

@@ -1,15 +1,14 @@
 """Log-probabilities of two sides, place by place."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from onegpu.chat import n_common
-from onegpu.parity.recording import Answer
+from onegpu.parity.answers import Answer, Place
 
-__all__ = ["ROUNDING", "Pairs", "Place", "divergence", "places", "shared_probability"]
+__all__ = ["ROUNDING", "Pairs", "divergence", "places", "shared_probability"]
 
 Pairs = list[tuple[Answer, Answer]]  # the reference's answers, and the candidate's
-Place = Mapping[int, float]  # log-probabilities of the likeliest tokens, by token id
 ROUNDING = 1e-3  # nats; what counts as equal between two tokens of one side
 LEAST = -60.0  # nats; what is less likely, or forbidden, counts as this likely
 NO_LESS = 1e-7  # of what is left of the probability: below it there is only rounding

@@ -1,7 +1,4 @@
-"""Cells of a row that must hold what a converter needs.
-
-Taught in: notebooks/04_formatting.ipynb
-"""
+"""Cells of a row that must hold what a converter needs."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -123,8 +123,6 @@ def from_encoded(
     Example:
         >>> from_encoded({"id": 1, "messages": "[{'role': 'user', 'content': None}]"})
         {'id': 1, 'messages': [{'role': 'user', 'content': None}]}
-
-    Taught in: notebooks/04_formatting.ipynb
     """
     require(row, *columns)
     return {**row, **{column: _decoded(row[column], column) for column in columns}}
@@ -182,8 +180,6 @@ def from_scores(
         >>> pair = from_scores(row)
         >>> pair["chosen"][0]["content"], pair["rejected"][0]["content"]
         ('4', '22')
-
-    Taught in: notebooks/04_formatting.ipynb
     """
     require(row, prompt, answers, scores)
     numbers, texts = row[scores], row[answers]

@@ -1,7 +1,4 @@
-"""Rows of a data set on the hub, one at a time.
-
-Taught in: notebooks/04_formatting.ipynb
-"""
+"""Rows of a data set on the hub, one at a time."""
 
 import re
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""Rows of JSON: one object a line, an array of them, or an object that contains them all.
-
-Taught in: notebooks/04_formatting.ipynb
-"""
+"""Rows of JSON: one object a line, an array of them, or an object that contains them all."""
 
 import collections
 import json

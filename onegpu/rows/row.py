@@ -1,7 +1,4 @@
-"""One row of a file, as every reader yields it.
-
-Taught in: notebooks/04_formatting.ipynb
-"""
+"""One row of a file, as every reader yields it."""
 
 import dataclasses
 from typing import Any

@@ -1,7 +1,4 @@
-"""Rows of tables: CSV, TSV and Parquet.
-
-Taught in: notebooks/04_formatting.ipynb
-"""
+"""Rows of tables: CSV, TSV and Parquet."""
 
 import csv
 import re

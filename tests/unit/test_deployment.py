@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from helpers import environment, models, yoda
 from onegpu import gguf, llama_cpp, parity, serving
+from onegpu.parity import openai_servers
 
 pytestmark = pytest.mark.slow  # the first run compiles llama.cpp
 
@@ -204,6 +205,69 @@ def test_an_end_token_that_is_missing(files, trained, tokenizer, tmp_path):
     ended = [dataclasses.replace(a, ids=a.ids[:3], end=a.ids[3]) for a in trained.answers]
     report = compare(dataclasses.replace(trained, answers=tuple(ended)), files.merged_gguf)
     assert "its end token is missing, or is not stopped at" in report.verdict
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use_rslora": True, "lora_alpha": 32},
+        {"alpha_pattern": {"down_proj": 256, "layers.0.self_attn.q_proj": 8}, "lora_alpha": 64},
+        {"use_rslora": True, "alpha_pattern": {"v_proj": 4}, "lora_alpha": 32},
+        {"rank_pattern": {"up_proj": 8}, "lora_alpha": 64},
+    ],
+    ids=["rslora", "alphas", "both", "ranks"],
+)
+def test_scales_that_one_alpha_cannot_tell(files, tokenizer, tmp_path, settings):
+    """llama.cpp's converter writes one alpha: the others were lost, and called quantization."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(files.base, dtype=torch.float32)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", **settings))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    model.save_pretrained(tmp_path / "adapter")
+    recorded = parity.record((model, tokenizer), PROMPTS, max_new_tokens=12)
+    good = gguf.convert_adapter(tmp_path / "adapter", tmp_path / "good.gguf", base=files.base)
+    with serving.serve(files.base_gguf, adapters=[good]) as server:
+        assert compare(recorded, server).verdict == "THE SAME MODEL"
+    raw = tmp_path / "raw.gguf"
+    script = ("convert_lora_to_gguf.py", tmp_path / "adapter", "--base", files.base)
+    llama_cpp.run(*script, "--outfile", raw, "--outtype", "f16")
+    if settings.keys() == {"rank_pattern", "lora_alpha"}:
+        assert raw.read_bytes() == good.read_bytes()
+        return
+    with serving.serve(files.base_gguf, adapters=[raw]) as server:
+        verdict = compare(recorded, server).verdict
+    assert verdict.startswith(
+        "NOT THE SAME: the candidate's adapter is applied, at another scale: lora_alpha / r"
+    )
+
+
+@pytest.mark.parametrize(("scale", "named"), [(0.5, "half"), (2.0, "twice")])
+def test_an_adapter_at_another_scale(files, trained, scale, named):
+    with serving.serve(files.base_gguf, adapters=[files.adapter_gguf]) as server:
+        serving.request(server, "/lora-adapters", [{"id": 0, "scale": scale}])
+        verdict = compare(trained, server).verdict
+    assert f"adapter is applied, at another scale: about {named}" in verdict
+
+
+def test_a_penalty_in_the_file_is_left_out_and_named(files, trained, tmp_path):
+    path = rewrite(files.merged_gguf, tmp_path / "r.gguf", general__sampling__penalty_repeat=1.5)
+    report = compare(trained, path)
+    assert report.verdict == "THE SAME MODEL"
+    (note,) = report.notes
+    assert note.startswith("the candidate: asked without its repeat_penalty=1.5")
+
+
+def test_openais_requests_to_a_real_server(files, trained):
+    """The formats that test_parity_servers.py plays, from llama.cpp."""
+    with serving.serve(files.merged_gguf) as server:
+        found = openai_servers.record_openai_server(
+            server.url, "", prompts=PROMPTS, max_new_tokens=12
+        )
+    report = compare(trained, dataclasses.replace(found, prompts=trained.prompts))
+    assert report.verdict == "THE SAME MODEL", report
+    assert report.n_same_tokens == len(PROMPTS)
 
 
 # Files ------------------------------------------------------------------------------------------

@@ -171,8 +171,8 @@ def test_what_is_missing_and_its_fix(lacking, capsys):
 
 def test_what_only_some_commands_need_is_no_problem(lacking):
     rows = {row.name: row for row in doctor.examine()}
-    assert rows["[preflight]"].fix == 'pip install "gguf>=0.17"'
-    assert rows["[preflight]"].found.startswith("lacks gguf (for onegpu preflight")
+    assert rows["[preflight]"].fix == 'pip install "gguf>=0.17" "trl>=1.16"'
+    assert rows["[preflight]"].found.startswith("lacks gguf, trl (for onegpu preflight")
     assert rows["[deploy]"].fix == 'pip install "gguf>=0.17"', "sentencepiece is there"
     assert rows["SmolLM2-135M-Instruct"].fix == "python -m onegpu fetch"
     assert rows["llama.cpp"].found.startswith("not compiled yet")

@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from helpers import yoda
 from onegpu import parity
-from onegpu.parity import recording
+from onegpu.parity import servers
 from onegpu.parity.probabilities import divergence
 
 END = 2
@@ -96,27 +96,74 @@ def test_a_side_that_does_not_take_its_likeliest_token():
         assert "a repetition penalty" in verdict
 
 
-def test_a_repetition_penalty_of_a_real_model(tiny_model, tokenizer):
-    """The same weights, asked with a penalty: their logits are equal, and their answers are not."""
-    with torch.no_grad():  # whatever it reads, tokens 10 and 11 are likeliest, 0.2 nats apart
+@pytest.fixture
+def surer_of_10(tiny_model):
+    """A model to which, whatever it reads, tokens 10 and 11 are likeliest, 0.2 nats apart."""
+    with torch.no_grad():
         for layer in tiny_model.model.layers:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
         tiny_model.get_input_embeddings().weight.fill_(1)
         output = tiny_model.get_output_embeddings().weight.zero_()
         output[10], output[11] = 14 / output.shape[1], 13.8 / output.shape[1]
-    recorded = parity.record((tiny_model, tokenizer), PROMPTS, max_new_tokens=12)
+    return tiny_model
+
+
+def test_a_repetition_penalty_of_a_real_model(surer_of_10, tokenizer):
+    """The same weights were not the same model for a penalty in one side's generation config."""
+    side = (surer_of_10, tokenizer)
+    recorded = parity.record(side, PROMPTS, max_new_tokens=12)
     for penalty in (1.1, 1.3):
-        tiny_model.generation_config = GenerationConfig(
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            repetition_penalty=penalty,
+        surer_of_10.generation_config.repetition_penalty = penalty
+        report = parity.compare(recorded, side, PROMPTS, max_new_tokens=12)
+        assert report.verdict == "THE SAME MODEL", report
+        (note,) = report.notes
+        assert note.startswith(
+            f"the candidate: asked without its repetition_penalty={penalty}, so that it takes"
         )
-        report = parity.compare(recorded, (tiny_model, tokenizer), PROMPTS, max_new_tokens=12)
-        assert report.mean_kl < 1e-6
-        assert report.n_same_answers < len(PROMPTS)
-        assert report.verdict.startswith("NOT THE SAME:"), report
-        assert "repetition penalty" in report.verdict
+        assert note in repr(report)
+        assert surer_of_10.generation_config.repetition_penalty == penalty
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("no_repeat_ngram_size", 1),
+        ("bad_words_ids", [[10]]),
+        ("sequence_bias", [[[10], -9.0]]),
+        ("suppress_tokens", [10]),
+        ("begin_suppress_tokens", [10]),
+        ("forced_eos_token_id", 11),
+        ("exponential_decay_length_penalty", (0, 99.0)),
+    ],
+)
+def test_settings_that_take_another_token_than_the_likeliest(surer_of_10, tokenizer, name, value):
+    """Each changes the answer of `generate`, and none that of a recording."""
+    config = GenerationConfig(eos_token_id=11, pad_token_id=2, max_new_tokens=4, **{name: value})
+    surer_of_10.generation_config = config
+    ids = torch.tensor([[5, 6]])
+    assert surer_of_10.generate(ids, do_sample=False)[0, 2:].tolist() != [10] * 4
+    found = parity.record((surer_of_10, tokenizer), PROMPTS[:1], max_new_tokens=4)
+    assert found.answers[0].ids == (10,) * 4
+    (note,) = found.notes
+    assert f"asked without its {name}={value!r}," in note
+
+
+def test_a_few_prompts_are_not_enough():
+    sides = [parity.Recording((answer(*range(10, 40)),) * 4)] * 2
+    verdict = parity.compare(*sides, PROMPTS[:4]).verdict
+    assert verdict.startswith("CANNOT TELL: no fault shows, and 4 prompts are not enough")
+    only = [parity.Recording((answer(*range(10, 40)),))] * 2
+    assert "1 prompt is not enough" in parity.compare(*only, PROMPTS[:1]).verdict
+
+
+def test_a_folder_whose_positions_transformers_4_does_not_read(tiny_model, tokenizer):
+    """What a config of 4.57 looks like: `rope_theta` is its own default."""
+    tiny_model.config.rope_parameters = {"rope_theta": 100000.0, "rope_type": "default"}
+    assert parity.record((tiny_model, tokenizer), PROMPTS[:1], max_new_tokens=1).notes == ()
+    tiny_model.config.rope_theta = 10000.0
+    (note,) = parity.record((tiny_model, tokenizer), PROMPTS[:1], max_new_tokens=1).notes
+    assert "reads rope_theta 10,000, and config.json has 100,000 in rope_parameters" in note
 
 
 def test_two_models_that_know_nothing_are_not_the_same(tiny_model, tokenizer):
@@ -323,10 +370,10 @@ def test_a_server_tells_of_whole_characters_only():
     def told(token, logprob=-0.1):
         return {"id": token, "top_logprobs": [{"id": token, "logprob": logprob}]}
 
-    found = recording._likeliest([101, 7, 7, 2], [told(7), told(2)])
+    found = servers._told([101, 7, 7, 2], [told(7), told(2)])
     assert found == ({}, {}, {7: -0.1}, {2: -0.1})
-    assert math.isnan(recording._likeliest([5], [told(5, None)])[0][5])  # what JSON makes of NaN
-    assert recording._likeliest([101], []) == ({},)
+    assert math.isnan(servers._told([5], [told(5, None)])[0][5])  # what JSON makes of NaN
+    assert servers._told([101], []) == ({},)
 
 
 def test_divergences_are_lower_bounds_and_near_the_truth():

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import hashlib
+import json
 import shutil
 import subprocess
 import zipfile
@@ -168,3 +169,14 @@ def test_local_folder_must_hold_model_tokenizer_and_template(tmp_path, tiny_mode
         sources.resolve(folder)
     tokenizer.save_pretrained(folder)
     assert sources.resolve(folder) == folder
+
+
+def test_what_transformers_4_reads_of_positions_is_saved(tmp_path, tiny_model):
+    """4.57 took 10,000 for a model of 100,000, and its answers were garbage."""
+    config = tiny_model.config
+    config.rope_parameters = {"rope_theta": 123456.0, "rope_type": "default"}
+    sources.keep_rope_theta(config)
+    tiny_model.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    assert saved["rope_theta"] == saved["rope_parameters"]["rope_theta"] == 123456.0
+    assert type(config).from_pretrained(tmp_path).rope_parameters == config.rope_parameters
