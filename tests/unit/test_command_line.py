@@ -336,13 +336,13 @@ def test_folders_are_compared(sides, rows, capsys, candidate, options, ended, ve
 
 
 def test_the_report_as_json(sides, rows, capsys):
-    asked = rows({"prompt": "What is 1?"}, {"prompt": "What is 2?"}, {"prompt": "What is 3?"})
+    asked = rows(*({"prompt": f"What is {n}?"} for n in range(6)))
     base = str(sides / "base")
     typed = ["parity", base, base, "--prompts", asked, "--max-new-tokens", "8", "--json"]
     assert __main__.main(typed) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["same"] is True
-    assert found["n_same_answers"] == found["n_prompts"] == 3
+    assert found["n_same_answers"] == found["n_prompts"] == 6
     assert found["verdict"] == "THE SAME MODEL"
 
 
