@@ -326,12 +326,12 @@ def test_what_fetching_says_is_no_finding(rows, capsys, monkeypatch):
     ],
 )
 def test_folders_are_compared(sides, rows, capsys, candidate, options, ended, verdict):
-    asked = rows(*({"prompt": f"What is {n}?"} for n in range(4)))
+    asked = rows(*({"prompt": f"What is {n}?"} for n in range(6)))
     typed = ["parity", str(sides / "adapter"), str(sides / candidate), "--prompts", asked]
     assert __main__.main([*typed, "--max-new-tokens", "8", *options]) == ended
     printed = capsys.readouterr()
     assert printed.out.startswith(verdict)
-    assert f"of {1 if options else 4}\n" in printed.out
+    assert f"of {1 if options else 6}\n" in printed.out
     assert printed.err == ""
 
 
