@@ -49,7 +49,7 @@ def checkpointing(
     _stack(ax, RIGHT, rows, n_blocks=n_blocks, share=share, again=True)
     rest = block_mib - input_mib
     without, with_it = n_blocks * block_mib, n_blocks * input_mib + rest
-    each = f"{n_blocks} × {_mib(input_mib)} + {_mib(rest)} = {_mib(with_it)} MiB"
+    each = f"{n_blocks * input_mib:,.0f} + {rest:,.0f} = {with_it:,.0f} MiB"
     totals = f"{n_blocks} × {_mib(block_mib)} = {_mib(without)} MiB", each
     for left, total in zip((LEFT, RIGHT), totals, strict=True):
         label(ax, (left + BAR, 0.27), total, role="memory", align="left", bold=True)

@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, meaning in CHOSEN.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
+            type=str.lower,  # GGUF files write Q4_K_M
             choices=_choices(name),
             default=getattr(memory.Serving, name),
             help=meaning,
@@ -74,10 +75,12 @@ def run(options: argparse.Namespace) -> int:
         "longest_context": found.longest_context(),
         "most_requests": found.most_requests(),
     }
-    text = (
-        f"{found}\nat most {shown['longest_context']:,} tokens a request, or "
-        f"{shown['most_requests']:,} requests of {options.context:,} tokens"
-    )
+    text = str(found)
+    if found.fits:
+        text += (
+            f"\nat most {shown['longest_context']:,} tokens a request, or "
+            f"{shown['most_requests']:,} requests of {options.context:,} tokens"
+        )
     print(json.dumps(shown, indent=1) if options.json else text)
     return 0 if found.fits else 1
 
@@ -104,9 +107,10 @@ def _run_all(options: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 
 def _lines(rows: list[tuple], unknown: dict[str, str], options: argparse.Namespace) -> list[str]:
+    weights = rows[0][3].serving.weights if rows else options.weights
     lines = [
-        f"known models that fit on {options.gpu}, {options.requests} requests of "
-        f"{options.context:,} tokens, weights {options.weights}; the largest first",
+        f"known models that fit on {options.gpu}, requests: {options.requests}, each of "
+        f"{options.context:,} tokens, weights {weights}; the largest first",
         f"{'model':44} {'weights':>9} {'KV cache':>9} {'left':>9} {'longest context':>16}",
     ]
     for weights, name, longest, found in rows:

@@ -1,6 +1,8 @@
 """What to change about a plan: what each switch takes, which card to rent, what would fit."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -196,14 +198,20 @@ def fit(found: Plan) -> Fit:
     Returns:
         The settings. Where nothing fits, all that could be changed without another model.
     """
-    plan, changed, wanted = found, (), found.step.batch
+    plan, chosen, wanted = found, {}, found.step.batch
     for name, (change, _) in SWITCHES.items():
         if plan.fits or name == SHORTER:
             break
-        better = _with_fewer_rows(plan) if name == FEWER else _try(plan, change(plan.step))
+        fields = _fewer_rows(plan) if name == FEWER else change(plan.step)
+        better = _try(plan, fields)
         if better is not None and better.allocated_bytes < WORTHWHILE * plan.allocated_bytes:
-            plan = better
-            changed = changed if name == FEWER else (*changed, name)
+            plan, chosen[name] = better, fields
+    for name in list(chosen)[:-1]:  # what a later one made useless
+        rest = {key: value for key, value in chosen.items() if key != name}
+        without = _try(found, functools.reduce(operator.or_, rest.values()))
+        if plan.fits and without is not None and without.fits:
+            plan, chosen = without, rest
+    changed = tuple(name for name in chosen if name != FEWER)
     if not plan.fits and (seq := plan.longest_seq(step=SHORTEST)):
         plan, changed = plan.replan(seq=seq), (*changed, f"rows of {seq:,} tokens")
     if plan.fits and plan.step.batch < wanted:
@@ -212,7 +220,7 @@ def fit(found: Plan) -> Fit:
         plan = plan.replan(batch=_divisor(wanted, plan.step.batch - 1))
     if plan.step.batch < wanted:
         changed = (*changed, f"{plan.step.batch} of {wanted} rows at once")
-    return Fit(plan, changed, -(-wanted // plan.step.batch))
+    return Fit(plan, changed, wanted // plan.step.batch)
 
 
 def _divisor(number: int, limit: int) -> int:
@@ -220,9 +228,9 @@ def _divisor(number: int, limit: int) -> int:
     return next(n for n in range(min(number, limit), 0, -1) if number % n == 0)
 
 
-def _with_fewer_rows(plan: Plan) -> Plan | None:
-    """Return the plan of as many rows as fit, or of one; none if there is only one."""
+def _fewer_rows(plan: Plan) -> dict[str, Any]:
+    """Return as many rows as fit, or one; nothing if there is only one."""
     if plan.step.batch == 1:
-        return None
+        return {}
     largest = max(1, plan.largest_batch(limit=plan.step.batch - 1))
-    return plan.replan(batch=_divisor(plan.step.batch, largest))
+    return {"batch": _divisor(plan.step.batch, largest)}

@@ -185,5 +185,5 @@ def card(name: str | float | Card) -> Card:
         memory_gib,
         ASSUMED,
         note=f"only its memory is known, so it is taken for a card of capability {ASSUMED}, which "
-        f"computes in bfloat16; for another, give Card(name, {memory_gib:.4g}, capability)",
+        "computes in bfloat16",
     )

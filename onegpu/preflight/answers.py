@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onegpu.chat import is_conversation, trained_columns
-from onegpu.preflight.findings import Tally
+from onegpu.preflight.findings import KINDS, Tally
 from onegpu.preflight.forms import with_texts
 from onegpu.preflight.seen import Seen
 
@@ -40,6 +40,7 @@ class Answers:
         self._contradictions: list[tuple[int, str, str]] = []  # row, place, the one before
         self._lengths: collections.Counter[int] = collections.Counter()
         self._longest = 0
+        self._n_repeated = self._n_escaped = self._n_broken = 0
         self._open: list[str] = []  # last words of the longest answers that end in mid-sentence
 
     def check(self, row: Mapping[str, Any], *, place: str) -> None:
@@ -50,6 +51,10 @@ class Answers:
         self._n_rows += 1
         self._only = answer if self._n_rows == 1 or self._only == answer else None
         self._measure(answer)
+        last = question.rpartition("\n")[2].strip()
+        self._n_repeated += len(last) > SHORT // 2 and answer.strip().startswith(f"{last} ")
+        self._n_escaped += "\\n" in answer
+        self._n_broken += "\n" in answer
         if len(answer) <= SHORT and len(self._short) < N_KEPT:
             self._short[answer] += 1
             question = MARKS.sub(" ", question)
@@ -72,6 +77,7 @@ class Answers:
                 self._tally.state("one-answer", repr(self._only[:SHORT]))
             return
         self._finish_lengths()
+        self._finish_forms()
         ways: dict[str, list[str]] = {}
         for answer in self._short:
             ways.setdefault(_folded(answer), []).append(answer)
@@ -88,6 +94,16 @@ class Answers:
         if are_labels:
             for row, place, before in self._contradictions:
                 self._tally.add("answers-contradict", place, f"unlike {before}", row=row)
+
+    def _finish_forms(self) -> None:
+        """Look for answers that were decoded with their prompts, or escaped once too often."""
+        counts = {"prompt-repeated": self._n_repeated}
+        if not self._n_broken:
+            counts["line-breaks-escaped"] = self._n_escaped
+        for code, count in counts.items():
+            if count >= N_CUT and 2 * count >= self._n_rows:
+                found = f"{count:,} of {self._n_rows:,} answers {KINDS[code].what}"
+                self._tally.state(code, "in most rows", found=found)
 
     def _finish_lengths(self) -> None:
         """Look for an export that cut the longest answers, all at the same length."""

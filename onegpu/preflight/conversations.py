@@ -1,6 +1,7 @@
 """What is wrong with a row before it becomes tokens: columns, roles, contents."""
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -75,9 +76,18 @@ def problems(row: Mapping[str, Any]) -> list[Problem]:
     if of_format:
         return [of_format]
     found: dict[str, str] = {}
-    for code, detail in _cells(row, columns):
+    for code, detail in (*_cells(row, columns), *_reserved(row)):
         found.setdefault(code, detail)
     return list(found.items())
+
+
+def _reserved(row: Mapping[str, Any]) -> Iterator[Problem]:
+    """Look for columns of the user's whose names mean something to trl."""
+    for column in ("image", "images"):
+        if isinstance(row.get(column), str):
+            yield "reserved-column", f"{column} holds a text, and trl takes the rows for pictures"
+    if "labels" in row and "input_ids" not in row:
+        yield "reserved-column", "labels are those of tokens, which trl makes itself"
 
 
 def _format(row: Mapping[str, Any], columns: tuple[str, ...]) -> Problem | None:
@@ -158,10 +168,15 @@ def _content(content: Any, name: str) -> Iterator[Problem]:
         yield "not-text", f"{type(content).__name__} in {name}"
     elif len(content) > MAX_CHARACTERS:
         yield "huge-cell", f"{len(content):,} characters"
-    elif not content.strip():
+    elif not _has_something_to_see(content):
         yield "empty-turn", name
     elif not _is_unicode(content):
         yield "unreadable", f"half of a \\u pair in {name}: write both halves, or the character"
+
+
+def _has_something_to_see(text: str) -> bool:
+    """Return whether a text holds more than white space, and characters of no width."""
+    return any(not (c.isspace() or unicodedata.category(c) == "Cf") for c in text)
 
 
 def _is_unicode(text: str) -> bool:

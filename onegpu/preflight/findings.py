@@ -54,6 +54,9 @@ KINDS = {
         "hold messages in one column and text in another",
         "make both messages: completion=[{'role': 'assistant', 'content': ...}]; or both text",
     ),
+    "reserved-column": Kind(
+        "error", "have a column whose name means something else to trl", "rename the column"
+    ),
     "mixed-columns": Kind(
         "error", "have other columns than the first", "give all rows the same columns"
     ),
@@ -243,6 +246,11 @@ KINDS = {
         "warning",
         "answers differ only in case, white space or the form of their characters",
         "write each label in one way",
+    ),
+    "line-breaks-escaped": Kind(
+        "warning",
+        "hold a backslash and an n in place of each line break",
+        r'answer.replace(r"\n", "\n"), or read the source as JSON once more',
     ),
     "answers-cut": Kind(
         "warning",

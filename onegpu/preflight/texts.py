@@ -65,8 +65,9 @@ class Texts:
         """
         found: dict[str, str] = {}
         asked = ""
+        are_contents = any(is_conversation(row[column]) for column in trained_columns(row))
         for name, text in _texts(row):
-            for code, detail in self._of_text(text):
+            for code, detail in self._of_text(text, is_content=are_contents):
                 found.setdefault(code, f"{detail} in {name}")
             if name not in ANSWERS:
                 asked += text
@@ -79,13 +80,15 @@ class Texts:
             found.setdefault("unknown-tool", name)
         return list(found.items())
 
-    def _of_text(self, text: str) -> Iterator[Problem]:
+    def _of_text(self, text: str, *, is_content: bool) -> Iterator[Problem]:
         control = CONTROL.search(text)
         if control:
             yield "control-characters", f"U+{ord(control[0]):04X}"
         for special in SPECIAL.finditer(text):
             token = special[0].rstrip()
             is_html = token == "</s>" and "<s>" in text
+            if token in self._known and is_content:
+                yield "template-twice", token
             if token not in self._known and token not in self._template and not is_html:
                 yield "foreign-tokens", token
         if text.isascii():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["cells", "parquet"]
 
 DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma"}  # looked for in this order
+LONGEST = 2**31 - 1  # characters of a cell; Windows takes no higher limit
 N_TOGETHER = 1_000  # rows of Parquet that are decoded at a time
 
 
@@ -29,8 +30,6 @@ def cells(file: TextIO, *, expected: str = ",") -> Iterator[Row]:
     Yields:
         The rows.
     """
-    # The default refuses cells above 131,072 characters; Windows refuses a limit above this one
-    csv.field_size_limit(2**31 - 1)
     header = next((line for line in file if line.strip("\r\n")), "")
     file.seek(0)
     delimiter = _delimiter(header)
@@ -39,7 +38,7 @@ def cells(file: TextIO, *, expected: str = ",") -> Iterator[Row]:
     while True:
         start = reader.line_num + 1
         try:
-            found = next(reader, None)
+            found = _next(reader)
         except csv.Error as error:
             lost = f" up to line {reader.line_num}" if reader.line_num > start else ""
             fix = 'close each quote; one inside quotes is written ""'
@@ -58,6 +57,15 @@ def cells(file: TextIO, *, expected: str = ",") -> Iterator[Row]:
             counts = f"{len(found)} cells for {len(names)} columns"
             fix = f"put cells that hold a {DELIMITERS[delimiter]} in quotes"
             yield Row(reader.line_num, {}, f"{counts}: {fix}")
+
+
+def _next(reader: Iterator[list[str]]) -> list[str] | None:
+    """Return the next row, however long its cells are: csv's limit is one for the whole process."""
+    before = csv.field_size_limit(LONGEST)
+    try:
+        return next(reader, None)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _delimiter(header: str) -> str:

@@ -100,7 +100,10 @@ def test_help_names_all_commands_and_needs_no_torch():
         ("plan SmolLM2-135M --gpu gtx", "unknown card 'gtx': choose one of t4, p100,"),
         ("plan SmolLM2-135M --gpu 24 --quantization nf4", "quantized weights cannot be trained"),
         ("plan SmolLM2-135M --gpu 24 --targets q_proj", "give --lora-rank too"),
-        ("plan SmolLM2-135M --gpu 24 --lora-rank 8 --targets query", "{'query'} not found"),
+        (
+            "plan SmolLM2-135M --gpu 24 --lora-rank 8 --targets query",
+            "no layer of the model is called query",
+        ),
         ("preflight nowhere.jsonl", "nowhere.jsonl does not exist"),
         ("preflight README.md", "expected a file that ends in .jsonl, .ndjson, .json, .csv"),
         ("preflight README.md --model nowhere", "unknown model 'nowhere'"),

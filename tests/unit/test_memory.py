@@ -530,6 +530,13 @@ def test_experts_are_not_quantized_and_the_plan_says_so():
     assert adapted.parts["adapters"] > 4 * 2 * 4 * 8 * (256 + 1024)
 
 
+def test_a_target_that_no_layer_has_is_refused(small):
+    """The library that adapts takes the others and says nothing."""
+    lora = {"r": 8, "target_modules": ["q_proj", "foo"]}
+    with pytest.raises(ValueError, match="no layer of the model is called foo"):
+        memory.plan(small, gpu=24, seq=8, batch=1, lora=lora)
+
+
 def test_a_model_that_is_stored_in_4_bits_is_planned_in_4_bits(small):
     """By its name or its configuration; files of other formats are refused, or trained in 16."""
     settings = {"gpu": "l4", "seq": 8, "batch": 1, "lora": LORA}
@@ -608,10 +615,12 @@ def test_settings_that_fit_are_found(small):
     roomy = memory.plan(small, gpu=24, seq=64, batch=1, lora=LORA)
     assert memory.fit(roomy) == memory.Fit(roomy, (), 1)
     assert memory.fit(memory.plan(small, gpu=0.2, seq=128, batch=2)).plan.step.quantization
+    full = memory.plan(small, gpu=0.28, seq=256, batch=4)
+    assert memory.fit(full).changed == ("LoRA of rank 16",), "that makes 8-bit AdamW useless"
     assert not memory.fit(memory.plan(small, gpu=0.17, seq=128, batch=2)).plan.fits
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.integers(1, 6),
     st.integers(8, 300),
@@ -621,7 +630,10 @@ def test_settings_that_fit_are_found(small):
     st.booleans(),
 )
 def test_more_never_takes_less(small, batch, seq, rank, trainer, quantization, checkpointing):
-    """Nor does the sum of the parts differ from the peak, but by what is rounded up."""
+    """Nor does the sum of the parts differ from the peak, but by what is rounded up.
+
+    Of a block over 1 MiB, a rest of less than that is not split off: the tensor holds it all.
+    """
 
     def plan(**changed):
         lora = {"r": changed.pop("rank", rank), "target_modules": "all-linear"}
@@ -631,6 +643,6 @@ def test_more_never_takes_less(small, batch, seq, rank, trainer, quantization, c
 
     found = plan()
     assert sum(found.parts.values()) <= found.allocated_bytes
-    assert sum(found.parts.values()) == pytest.approx(found.allocated_bytes, rel=0.02)
+    assert sum(found.parts.values()) == pytest.approx(found.allocated_bytes, rel=0.05)
     for more in ({"batch": batch + 1}, {"seq": seq + 64}, {"rank": rank + 8}):
         assert plan(**more).allocated_bytes >= found.allocated_bytes, more

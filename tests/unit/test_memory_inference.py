@@ -344,7 +344,8 @@ def test_the_command_plans_a_model(capsys):
     assert shown["kv_cache_bytes"] == plan.parts.kv_cache_bytes
     assert (shown["longest_context"], shown["fits"]) == (plan.longest_context(), True)
     assert __main__.main(["plan-serving", "Qwen3-8B", "--gpu", "4"]) == 1
-    assert "at most 0 tokens a request" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "DOES NOT FIT" in shown and "at most" not in shown
 
 
 def test_the_command_finds_the_models_that_fit(capsys, monkeypatch):
@@ -353,7 +354,7 @@ def test_the_command_finds_the_models_that_fit(capsys, monkeypatch):
     monkeypatch.setattr(memory, "ARCHITECTURES", some)
     assert __main__.main(["plan-serving", "--gpu", "t4", "--context", "8192"]) == 0
     title, _, first, second, last = capsys.readouterr().out.splitlines()
-    assert "fit on t4, 1 requests of 8,192 tokens" in title
+    assert "fit on t4, requests: 1, each of 8,192 tokens" in title
     assert first.startswith("Qwen/Qwen3-8B ")
     assert second.startswith("HuggingFaceTB/SmolLM2-135M ")
     assert second.endswith(" 8,192")
@@ -365,3 +366,12 @@ def test_the_command_finds_the_models_that_fit(capsys, monkeypatch):
         == 2
     )
     assert "kv_cache is 'q8_0'" in capsys.readouterr().err
+
+
+def test_the_format_of_weights_follows_the_engine():
+    """An engine was refused for a format of llama.cpp that nobody had asked for."""
+    formats = {name: memory.Serving(context=8, engine=name).weights for name in memory.ENGINES}
+    assert formats == {"vllm": "bf16", "transformers": "bf16", "llama.cpp": "q4_k_m"}
+    assert memory.Serving(context=8).weights == "q4_k_m"
+    with pytest.raises(ValueError, match="engine is 'ollama': choose one of vllm, "):
+        memory.Serving(context=8, engine="ollama")

@@ -108,7 +108,8 @@ def test_a_tokenizer_that_knows_a_token_or_composes_letters(tokenizer):
     mine = copy.deepcopy(tokenizer)
     mine.add_special_tokens({"additional_special_tokens": ["<|eot_id|>"]})
     mine.backend_tokenizer.normalizer = normalizers.NFC()
-    assert found([row(f"{decomposed('crème')} <|eot_id|>")], mine).codes == []
+    assert found([row(decomposed("crème"))], mine).codes == []
+    assert found([row("Done. <|eot_id|>")], mine).codes == ["template-twice"]
 
 
 def test_a_tool_that_is_not_declared(tokenizer):
@@ -271,3 +272,37 @@ def test_files_that_load_dataset_reads_differently(tokenizer, tmp_path, name, te
     if options:
         assert loaded() != ours
         assert all(key in findings[0].where for key in options)
+
+
+def test_an_answer_of_characters_without_width_is_empty(tokenizer):
+    assert found([row("\u200b\u00a0\ufeff")], tokenizer).codes[0] == "empty-turn"
+
+
+def test_a_special_token_in_the_middle_of_an_answer(tokenizer):
+    """It ends the turn there; in a row of text it is the format."""
+    (one,) = found([row("The end is <|im_end|> here.")], tokenizer)
+    assert (one.code, "<|im_end|> in assistant" in one.where) == ("template-twice", True)
+    text = {"text": "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"}
+    assert "template-twice" not in found([text], tokenizer).codes
+
+
+@pytest.mark.parametrize("more", [{"image": "lamp.png"}, {"labels": 3}])
+def test_columns_whose_names_trl_takes_for_others(more, tokenizer):
+    assert found([row("So.") | more], tokenizer).codes == ["reserved-column"]
+
+
+def test_answers_that_begin_with_their_prompts(tokenizer):
+    """They were decoded with them. One that quotes its question is none, nor are equal ones."""
+    questions = [f"What is the capital of country {n}?" for n in range(6)]
+    repeated = [row(f"{q} It is City {n}.", q) for n, q in enumerate(questions)]
+    assert "prompt-repeated" in found(repeated, tokenizer).codes
+    once = [row(f"It is City {n}.", q) for n, q in enumerate(questions)]
+    assert found([repeated[0], *once[1:]], tokenizer).codes == []
+    assert "prompt-repeated" not in found([row(q, q) for q in questions], tokenizer).codes
+
+
+def test_line_breaks_that_were_escaped_once_too_often(tokenizer):
+    steps = many([f"1. Take {n} eggs.\\n2. Boil them.\\n3. Eat." for n in range(6)])
+    assert found(steps, tokenizer).codes == ["line-breaks-escaped"]
+    code = row('print("a\\n")\nprint("b")')
+    assert found([*steps, code], tokenizer).codes == [], "some have real ones"

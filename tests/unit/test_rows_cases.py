@@ -447,3 +447,12 @@ def test_a_number_that_no_table_holds(tmp_path):
         ValueError, match=r"x\.jsonl holds a number above 64 bits: put it in quotes"
     ):
         rows.load_texts(path, columns={"text": "text"})
+
+
+def test_reading_a_table_leaves_the_limit_of_csv_alone(tmp_path):
+    """It is one for the whole process: everybody's long cells were read from then on."""
+    file = tmp_path / "long.csv"
+    file.write_text("text\n" + "a" * 200_000 + "\n", "utf-8")
+    before = csv.field_size_limit()
+    assert [len(row["text"]) for _, row in rows.read(file)] == [200_000]
+    assert csv.field_size_limit() == before

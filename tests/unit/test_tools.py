@@ -61,8 +61,11 @@ def test_the_chapter_loads_the_model_as_the_helper_does(monkeypatch, profile):
 
     def load(name, **settings):
         settings["quantization_config"] = settings["quantization_config"].to_dict()
-        made.append({"from": name, **settings})
+        made.append(Loaded({"from": name, **settings}))
         return made[-1]
+
+    class Loaded(dict):
+        config = transformers.LlamaConfig()  # what `keep_rope_theta` changes is only saved
 
     monkeypatch.setattr(models, "source", lambda profile: profile.base_model)
     for module in (models, quantization):  # each holds the name

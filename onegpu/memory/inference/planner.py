@@ -149,8 +149,8 @@ class ServingPlan:
             "CUDA": self.context_bytes,
         }
         lines = [
-            f"{self.model} on {self.card.name}, {serving.requests} requests of "
-            f"{serving.context:,} tokens",
+            f"{self.model} on {self.card.name}, requests: {serving.requests}, "
+            f"each of {serving.context:,} tokens",
             f"({serving.engine}, weights {serving.weights}, KV cache {serving.kv_cache})",
             f"{verdict}: {self.process_bytes / GIB:.2f} of {self.budget_bytes / GIB:.2f} GiB, "
             f"{abs(self.margin_bytes) / GIB:.2f} GiB {'left' if self.fits else 'missing'}",

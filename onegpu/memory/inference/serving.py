@@ -30,7 +30,8 @@ class Serving:
     Attributes:
         context: Tokens of a request, prompt and answer.
         requests: Answered at once.
-        weights: Their format, one that an engine of `ENGINES` has.
+        weights: Their format, one that an engine of `ENGINES` has; None for 16 bits, but for
+            `"q4_k_m"` in llama.cpp, which is the engine where none is named.
         kv_cache: The format of keys and values; None for the engine's default, which is 16 bits.
         engine: A key of `ENGINES`; None for the first that has the format of the weights.
 
@@ -45,7 +46,7 @@ class Serving:
 
     context: int
     requests: int = 1
-    weights: str = "q4_k_m"
+    weights: str | None = None
     kv_cache: str | None = None
     engine: str | None = None
 
@@ -54,6 +55,12 @@ class Serving:
             raise ValueError(
                 f"context is {self.context} and requests is {self.requests}: both must be 1 or more"
             )
+        if self.engine not in (None, *ENGINES):
+            known = ", ".join(ENGINES)
+            raise ValueError(f"engine is {self.engine!r}: choose one of {known}")
+        if self.weights is None:
+            in_16_bits = self.engine not in (None, "llama.cpp")
+            object.__setattr__(self, "weights", "bf16" if in_16_bits else "q4_k_m")
         have = self._engines()
         if not have:
             known = {kind: None for formats in ENGINES.values() for kind in formats["weights"]}

@@ -51,6 +51,7 @@ def build(
             adapter = LoraConfig(**{"lora_dropout": 0.0, "task_type": task, **adapter})
         if isinstance(adapter, LoraConfig):
             adapter.init_lora_weights = False
+            _check_targets(model, adapter.target_modules)
         model = get_peft_model(model, adapter)
     if step.checkpointing:
         settings = {"use_reentrant": False}
@@ -62,6 +63,16 @@ def build(
         if parameter.requires_grad and parameter.dtype != step.trained_dtype:
             parameter.data = parameter.data.to(step.trained_dtype)
     return model.train()
+
+
+def _check_targets(model: nn.Module, targets: Any) -> None:
+    """Refuse names that no layer has; peft does so only where none of them is there."""
+    if isinstance(targets, str) or not targets:
+        return
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    missing = sorted(t for t in targets if t.rpartition(".")[2] not in names)
+    if missing:
+        raise ValueError(f"no layer of the model is called {', '.join(missing)}: check the targets")
 
 
 def load(config: Any, step: TrainingStep, *, tracer: Tracer) -> nn.Module:
