@@ -61,8 +61,8 @@ gpu-tables: $(STAMP) ## put what `make gpu` measured, and its plans, into README
 	$(BIN)/python benchmarks/gpu.py --out helpers/data/records --plan
 	$(BIN)/python -m tools.gpu_tables
 
-doctor: $(STAMP) ## show what this machine can do and what is missing on it
-	-@$(BIN)/python -m helpers doctor
+doctor: ## show what this machine can do and what is missing on it, before the set-up too
+	-@$(if $(wildcard $(STAMP)),$(BIN)/python,$(PYTHON)) -m helpers doctor
 
 data: $(STAMP) ## write the Yoda data set from its grammar
 	$(BIN)/python -m tools.write_data

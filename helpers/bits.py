@@ -1,4 +1,4 @@
-"""The bits of a number: integers, floating point from 32 bits down to 4, and NF4's table.
+"""The bits of a number: integers, floating point from 64 bits down to 4, and NF4's table.
 
 Bits are written as a string of 0 and 1, the most significant first. The formats themselves are in
 `helpers.number_formats`.
@@ -50,7 +50,7 @@ class Explanation:
         names = max(len(field.name) for field in self.fields)
         widths = max(len(field.bits) for field in self.fields)
         lines = [f"  {f.name:{names}}  {f.bits:{widths}}  {f.meaning}" for f in self.fields]
-        return "\n".join([f"{self.value!r} in {self.format}", *lines, f"  {self._verdict()}"])
+        return "\n".join([f"{self.value!r} in {self._name()}", *lines, f"  {self._verdict()}"])
 
     def _repr_html_(self) -> str:
         cell = "padding:2px 8px;text-align:center;color:#111;background:"
@@ -64,8 +64,13 @@ class Explanation:
             meanings += f'<td style="{style}">{html.escape(field.meaning)}</td>'
         rows = "".join(f"<tr>{row}</tr>" for row in (bits, names, meanings))
         return (
-            f"<p>{self.value!r} in {self.format}</p><table>{rows}</table><p>{self._verdict()}</p>"
+            f"<p>{self.value!r} in {self._name()}</p><table>{rows}</table><p>{self._verdict()}</p>"
         )
+
+    def _name(self) -> str:
+        """Return the format's name as the text writes it: int8, but FP8 E4M3."""
+        whole = isinstance(FORMATS[self.format], IntegerFormat)
+        return self.format if whole else self.format.upper().replace("_", " ")
 
     def _verdict(self) -> str:
         error = self.stored - self.value
@@ -158,7 +163,7 @@ def explain(value: float, format: str) -> Explanation:
 
     Example:
         >>> explain(0.1, "fp16")
-        0.1 in fp16
+        0.1 in FP16
           sign      0           +
           exponent  01011       2^(11 - 15)
           mantissa  1001100110  1 + 614/1024

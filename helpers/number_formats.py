@@ -223,6 +223,7 @@ _NF4 += (0.7229568362236023, 1.0)
 FORMATS: dict[str, IntegerFormat | FloatFormat | TableFormat] = {
     **{f"uint{n}": IntegerFormat(n, signed=False) for n in (4, 8, 16, 32)},
     **{f"int{n}": IntegerFormat(n, signed=True) for n in (4, 8, 16, 32)},
+    "fp64": FloatFormat(11, 52),
     "fp32": FloatFormat(8, 23),
     "tf32": FloatFormat(8, 10),  # how tensor cores read an fp32 number
     "fp16": FloatFormat(5, 10),

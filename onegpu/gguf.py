@@ -176,8 +176,6 @@ def perplexity(model: Path | str, text: Path | str, *, context: int = 512) -> fl
 
     Raises:
         RuntimeError: The program failed: the text is too short, say.
-
-    Taught in: notebooks/06_deployment.ipynb
     """
     said = llama_cpp.run("llama-perplexity", "-m", model, "-f", text, "-c", str(context))
     found = re.search(r"Final estimate: PPL = ([\d.]+)", said)

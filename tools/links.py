@@ -16,6 +16,7 @@ PLACEHOLDER = "your_name/fine-tuning-on-one-gpu"  # until the course is publishe
 REPOSITORY = re.compile(r'(?<=Repository = "https://github\.com/)[^"]+')
 COLAB = re.compile(r"https://colab\.research\.google\.com/github/[^)]+?/notebooks/")
 CITATION = re.compile(r"(?<={https://github\.com/)[^}]+")
+CLONE = re.compile(r"(?<=git clone https://github\.com/)\S+")
 WHEEL = re.compile(r"(?<=fine_tuning_on_one_gpu-)[\d.]+(?=-py3-none-any\.whl)")
 PAGES = re.compile(r'https://[\w.-]+\.github\.io/[\w.-]+(?="|/notebooks/)')  # on the web
 
@@ -109,7 +110,7 @@ def rewrite(root: Path, new: str) -> list[Path]:
     text = REPOSITORY.sub(new, project.read_text("utf-8"))
     write(project, PAGES.sub(pages(new), text))
     text = COLAB.sub(colab(root), readme.read_text("utf-8"))
-    text = WHEEL.sub(version(root), CITATION.sub(new, text))
+    text = WHEEL.sub(version(root), CLONE.sub(new, CITATION.sub(new, text)))
     write(readme, PAGES.sub(pages(new), text))
     write(findings, PAGES.sub(pages(new), findings.read_text("utf-8")))
     for path in sorted((root / "notebooks").glob("*.ipynb")):

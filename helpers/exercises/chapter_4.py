@@ -2,10 +2,17 @@
 
 import copy
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-__all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4"]
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["exercise_1", "exercise_2", "exercise_3", "exercise_4", "exercise_5"]
 
 Messages = list[dict[str, str]]
+SHARE = 0.99  # of the rows that keep their end
+N_ROWS = 8  # learned by heart
 
 
 def exercise_1(fold_system: Callable[[Messages], Messages]) -> str | None:
@@ -27,7 +34,34 @@ def exercise_1(fold_system: Callable[[Messages], Messages]) -> str | None:
     return None
 
 
-def exercise_2(mask_turns: Callable[[list[int], int, int], list[int]]) -> str | None:
+def exercise_2(forge: Callable[[str, str, str], str]) -> str | None:
+    """Check by its tokens that one message reads as three."""
+    tokenizer = _tokenizer()
+    start = tokenizer.bos_token_id
+    for texts in (("2 + 2?", "Four, it is.", "3 + 3?"), ("Who are you?", "Yoda.", "Really?")):
+        roles = ("user", "assistant", "user")
+        honest = [{"role": r, "content": text} for r, text in zip(roles, texts, strict=True)]
+        forged = forge(*texts)
+        if not isinstance(forged, str):
+            return f"return the text of one message, not {type(forged).__name__}"
+        expected = _ids(tokenizer, honest)
+        found = _ids(tokenizer, [{"role": "user", "content": forged}])
+        if found == expected:
+            continue
+        n_read = found.count(start) - 2  # of them the system's, and the answer to come
+        if n_read != len(honest):
+            return f"the model reads {n_read} message(s) after the system's, not {len(honest)}"
+        place = next(
+            i for i, pair in enumerate(zip(found, expected, strict=False)) if len({*pair}) > 1
+        )
+        return (
+            f"the model reads three messages, but not those that were asked for; up to "
+            f"{tokenizer.decode(expected[:place])[-30:]!r} they are the same"
+        )
+    return None
+
+
+def exercise_3(mask_turns: Callable[[list[int], int, int], list[int]]) -> str | None:
     """Check the labels of a conversation of two turns."""
     ids = [8, 30, 31, 9, 40, 41, 2, 8, 30, 2, 9, 50, 2]
     expected = [-100] * 4 + [40, 41, 2] + [-100] * 4 + [50, 2]
@@ -43,28 +77,63 @@ def exercise_2(mask_turns: Callable[[list[int], int, int], list[int]]) -> str | 
     return None
 
 
-def exercise_3(pack: Callable[[list[int], int], list[list[int]]]) -> str | None:
-    """Check bins by their contents, their room, and their number."""
-    for lengths, max_length, expected in (
-        ([4, 8, 1, 4, 2, 1], 10, [[8, 2], [4, 4, 1, 1]]),
-        ([5, 5, 5], 5, [[5], [5], [5]]),
-        ([3, 6, 4, 2, 5], 10, [[6, 4], [5, 3, 2]]),
-        ([7, 6, 3], 10, [[7, 3], [6]]),
-    ):
-        found = [list(bin_) for bin_ in pack(list(lengths), max_length)]
-        if sorted(length for bin_ in found for length in bin_) != sorted(lengths):
-            return f"for {lengths} the bins {found} do not hold just these lengths"
-        if any(sum(bin_) > max_length for bin_ in found):
-            return f"for {lengths} a bin of {found} holds more than {max_length}"
-        if sorted(map(sorted, found)) != sorted(map(sorted, expected)):
-            return f"{lengths} into bins of {max_length} makes {expected}, you have {found}"
+def exercise_4(limit: int) -> str | None:
+    """Check the smallest max_length that leaves nearly all answers their end."""
+    from helpers import yoda
+    from onegpu import chat
+
+    if not isinstance(limit, int) or limit < 1:
+        return f"a whole number of tokens is wanted, not {limit!r}"
+    tokenizer, needed = _tokenizer(), []
+    for row in yoda.rows("train"):
+        ids = chat.encode(tokenizer, yoda.to_prompt_completion(row))["input_ids"]
+        needed.append(len(ids) - ids[::-1].index(tokenizer.eos_token_id))
+    kept, with_less = (sum(n <= most for n in needed) for most in (limit, limit - 1))
+    if kept < SHARE * len(needed):
+        return f"at {limit}, {len(needed) - kept} of {len(needed)} rows lose their <|im_end|>"
+    if with_less >= SHARE * len(needed):
+        return f"there is a smaller one: at {limit - 1}, {with_less} of {len(needed)} rows keep it"
     return None
 
 
-def exercise_4(positions: Callable[[list[int]], list[int]]) -> str | None:
-    """Check the position ids of a packed row."""
-    for lengths, expected in (([3, 2], [0, 1, 2, 0, 1]), ([1], [0]), ([2, 1, 2], [0, 1, 0, 0, 1])):
-        found = positions(list(lengths))
-        if list(found) != expected:
-            return f"for sequences of {lengths} tokens it is {expected}, you say {list(found)}"
+def exercise_5(shortest: "Callable[[torch.Tensor, int], torch.Tensor]") -> str | None:
+    """Check that the labels teach each answer its end, one in every row, and nothing else."""
+    import torch
+
+    from helpers import yoda
+    from onegpu import chat
+
+    tokenizer = _tokenizer()
+    rows = [yoda.to_prompt_completion(row) for row in yoda.rows("train")[:N_ROWS]]
+    full = [torch.tensor(chat.encode(tokenizer, row)["labels"]) for row in rows]
+    expected = torch.nn.utils.rnn.pad_sequence(full, batch_first=True, padding_value=-100)
+    lesson = shortest(expected.clone(), tokenizer.eos_token_id)
+    if not isinstance(lesson, torch.Tensor) or lesson.shape != expected.shape:
+        shape = tuple(getattr(lesson, "shape", ()))
+        return f"a tensor of shape {tuple(expected.shape)} is wanted, as the labels; yours: {shape}"
+    learned = lesson != -100
+    if (lesson != expected)[learned].any():
+        return "a label must be the token at its own place, or -100"
+    n_silent = int((~(lesson == tokenizer.eos_token_id).any(dim=1)).sum())
+    if n_silent:
+        return (
+            f"{n_silent} of {N_ROWS} rows have no label at the token that ends their answer: "
+            "keep one in every row"
+        )
+    if int(learned.sum()) > N_ROWS:
+        return (
+            f"the answers end, but you keep {int(learned.sum())} labels; one in every row will do"
+        )
     return None
+
+
+def _tokenizer() -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of the small model."""
+    from helpers import environment, models
+
+    return models.load_tokenizer(environment.profile("cpu"))
+
+
+def _ids(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> list[int]:
+    """Return the tokens of a conversation, with the beginning of an answer."""
+    return tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]

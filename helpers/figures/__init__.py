@@ -1,20 +1,22 @@
 """Drawings of ideas. Each draws on an `Axes` and returns it."""
 
 from helpers.figures.adapters import adapter_places, adapter_uses, lora_matrices, rounded_back
-from helpers.figures.appendix_b import bit_fields
+from helpers.figures.appendix_b import bit_fields, integer_circle, shared_scales
 from helpers.figures.batches import label_shift, row_to_batch
 from helpers.figures.decisions import choose_format, decision
-from helpers.figures.deployment import deployment_path
+from helpers.figures.deployment import deployment_path, super_blocks
 from helpers.figures.engines import parity
 from helpers.figures.generation import generation_loop, rotary_positions
 from helpers.figures.memory import block_memory, step_memory
 from helpers.figures.packing import attention_masks, padding_packing
+from helpers.figures.plans import planning
 from helpers.figures.quantized import block_scales, number_line, quantized_layer
 from helpers.figures.recomputation import checkpointing
 from helpers.figures.remote import tunnel
 from helpers.figures.road import journey
 from helpers.figures.steps import step_dtypes, training_step
 from helpers.figures.symptoms import triage
+from helpers.figures.templates import template_roles
 from helpers.figures.transformer import transformer_block
 
 __all__ = [
@@ -29,18 +31,23 @@ __all__ = [
     "decision",
     "deployment_path",
     "generation_loop",
+    "integer_circle",
     "journey",
     "label_shift",
     "lora_matrices",
     "number_line",
     "padding_packing",
     "parity",
+    "planning",
     "quantized_layer",
     "rotary_positions",
     "rounded_back",
     "row_to_batch",
+    "shared_scales",
     "step_dtypes",
     "step_memory",
+    "super_blocks",
+    "template_roles",
     "training_step",
     "transformer_block",
     "triage",

@@ -47,7 +47,9 @@ def row_to_batch(
     labels = encoded[0]["labels"]
     if len(pieces) != len(labels):
         raise ValueError(f"{len(pieces)} pieces for {len(labels)} labels: give one for each")
-    columns, lines = _columns(row), text.rstrip("\n").split("\n")
+    n_learned = sum(value != IGNORED for value in labels)
+    answer = "".join(pieces[len(pieces) - n_learned :])
+    columns, lines = _columns(row, answer), _text_lines(text, answer)
     longest = max(len(other["labels"]) for other in encoded)
     cell = min(0.16, ROOM / longest)
     blocks = [0.18 + LINE * len(columns), 0.18 + LINE * len(lines)]
@@ -62,12 +64,12 @@ def row_to_batch(
         top = _next(ax, top - tall, maker)
     top = _pieces(ax, top, pieces, encoded[0])
     _batch(ax, top, [row["labels"] for row in encoded], cell)
-    learned = sum(value != IGNORED for value in labels)
     return describe(
         ax,
         f"Five strips. The row's columns {', '.join(row)}; the text that the chat template makes "
-        f"of it; {len(pieces)} tokens; their labels, of which {learned} are tokens and the others "
-        f"{IGNORED}; a batch of {len(encoded)} such rows, padded on the right to {longest} tokens",
+        f"of it; {len(pieces)} tokens; their labels, of which {n_learned} are tokens and the "
+        f"others {IGNORED}; a batch of {len(encoded)} such rows, padded on the right to {longest} "
+        "tokens",
     )
 
 
@@ -96,7 +98,7 @@ def label_shift(
     learned = [value != IGNORED for value in labels]
     asked = [text if hit else str(IGNORED) for text, hit in zip(shown, learned, strict=True)]
     widths = _widths(shown, asked)
-    ax = canvas(LEFT + sum(widths) + 0.2, 2.2, title="Each token predicts the next one", ax=ax)
+    ax = canvas(LEFT + sum(widths) + 0.6, 2.2, title="Each token predicts the next one", ax=ax)
     above, below = 2.0, 0.9
     _name(ax, above, "tokens")
     _name(ax, below, "labels")
@@ -127,22 +129,26 @@ def _roles(pieces: Sequence[str], learned: Sequence[bool], end: str) -> list[str
 def _say(ax: "Axes", boxes: Sequence[Box], roles: Sequence[str], ends: Sequence[bool]) -> None:
     """Write under the labels which count, and what the end token is learned for."""
     remarks = {
-        ("plain", False): f"{IGNORED}: not asked",
+        ("plain", False): f"{IGNORED}: skipped",
         ("trained", False): "these count for the loss",
         ("trained", True): "it learns to stop",
         ("wrong", True): "it is not taught to stop ✗",
     }
     marked = zip(boxes, roles, ends, strict=True)
+    after_end = False
     for (role, is_end), group in itertools.groupby(marked, key=lambda item: item[1:]):
         places = [place for place, *_ in group]
         start, stop, y = places[0].left[0] + 0.04, places[-1].right[0] - 0.04, places[0].y - 0.3
         ax.plot([start, stop], [y, y], color=ROLES[role].edge, lw=2, solid_capstyle="butt")
-        remark = remarks.pop((role, is_end), "")
-        if remark:
-            # Further to the right it would leave the page.
-            last = boxes[-1].right[0] + 0.15 - 0.04 * len(remark)
-            at = (min((start + stop) / 2, last), y - (0.4 if is_end else 0.18))
-            label(ax, at, remark, role=role, size=SMALL, bold=is_end)
+        remark, middle = remarks.pop((role, is_end), ""), (start + stop) / 2
+        if after_end and not remark:  # too narrow for it, so it runs on to the right
+            label(ax, (start, y - 0.18), "harmless", role=role, size=SMALL, align="left")
+        elif is_end and remark:  # wider than its token, so a line leads down to it
+            ax.plot([middle, middle], [y, y - 0.29], color=ROLES[role].edge, lw=1)
+            label(ax, (middle, y - 0.4), remark, role=role, size=SMALL, bold=True)
+        else:
+            label(ax, (middle, y - 0.18), remark, role=role, size=SMALL)
+        after_end = role == "trained" and is_end
 
 
 def _shown(piece: str) -> str:
@@ -181,27 +187,44 @@ def _next(ax: "Axes", top: float, maker: str) -> float:
     return top - STEP
 
 
-def _columns(row: Mapping[str, Any]) -> list[str]:
-    """Return the columns of a row in lines, each message in one of its own."""
+def _columns(row: Mapping[str, Any], answer: str) -> list[tuple[str, str]]:
+    """Return the columns of a row in lines, each message in one of its own, with its role."""
     wide = max(map(len, row)) + 2
     lines = []
-    for name, cell in row.items():
+    for shown, cell in row.items():
         messages = [{"content": cell}] if isinstance(cell, str) else cell
         for message in messages:
             said = f"{message['role']}: " if "role" in message else ""
-            lines.append(f"{name:{wide}}{said}{message['content']}")
-            name = ""
+            role = "trained" if answer and message["content"] in answer else "data"
+            lines.append((f"{shown:{wide}}{said}{message['content']}", role))
+            shown = ""
     return lines
 
 
-def _lines(ax: "Axes", top: float, tall: float, lines: Sequence[str]) -> None:
-    """Draw lines of text in one box, each cut where the box ends."""
+def _text_lines(text: str, answer: str) -> list[tuple[str, str]]:
+    """Return the lines of a text, their breaks visible, each with its role."""
+    begin = len(text.removesuffix(answer))
+    lines, at = [], 0
+    for line in text.splitlines(keepends=True):
+        lines.append((line.replace("\n", "↵"), "trained" if at >= begin else "data"))
+        at += len(line)
+    return lines
+
+
+def _lines(ax: "Axes", top: float, tall: float, lines: Sequence[tuple[str, str]]) -> None:
+    """Draw lines of text in one box, each cut where the box ends; those learned are marked."""
+    from matplotlib.patches import Rectangle
+
     most = int((ROOM - 0.35) / LETTER)
     box(ax, (LEFT + ROOM / 2, top - tall / 2), size=(ROOM, tall), role="data")
-    for number, line in enumerate(lines):
+    for number, (line, role) in enumerate(lines):
         at = (LEFT + 0.12, top - 0.09 - LINE * (number + 0.5))
         cut = line if len(line) <= most else line[: most - 1] + GAP
-        label(ax, at, cut, role="data", size=SMALL, align="left", code=True)
+        if role == "trained":
+            corner, wide = (at[0] - 0.04, at[1] - LINE / 2), LETTER * len(cut) + 0.08
+            fill = ROLES[role].fill
+            ax.add_patch(Rectangle(corner, wide, LINE, fc=fill, ec="none", zorder=2.5))
+        label(ax, at, cut, role=role, size=SMALL, align="left", code=True)
 
 
 def _pieces(
@@ -246,6 +269,6 @@ def _batch(ax: "Axes", top: float, rows: Sequence[Sequence[int]], cell: float) -
         known = ["trained" if value != IGNORED else "data" for value in row]
         roles.append([*known, *[None] * (longest - len(row))])
     grid(ax, (LEFT, top), roles, cell=cell)
-    tall, meanings = cell * len(rows), ["context", "learned", "padding"]
+    tall, meanings = cell * len(rows), ["only read", "learned", "padding"]
     _name(ax, top - tall / 2, "batch")
     key(ax, (LEFT, top - tall - 0.22), ["data", "trained", "plain"], meanings=meanings)

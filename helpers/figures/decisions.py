@@ -74,20 +74,20 @@ FORMATS = (
         "from_scores, from_openai",
     ),
     Question(
-        "One question and\none answer per row?",
-        "prompt\ncompletion",
-        "",
-        "data",
-        (("question", "plain"), ("answer", "trained")),
-        "from_pair, from_alpaca",
-    ),
-    Question(
         "Does the assistant\ncall tools?",
         "messages\ntools",
         "assistant_only_loss=True",
         "data",
         (("question", "plain"), ("call", "trained"), ("result", "plain"), ("answer", "trained")),
         "from_openai, from_sharegpt",
+    ),
+    Question(
+        "One question and\none answer per row?",
+        "prompt\ncompletion",
+        "",
+        "data",
+        (("question", "plain"), ("answer", "trained")),
+        "from_pair, from_alpaca",
     ),
     Question(
         "A conversation, and every\nanswer is worth learning?",
@@ -115,7 +115,7 @@ FORMATS = (
 )
 CELLS = {  # what holds for all of them
     "Chat template?": "If the model has one, prompt and completion hold messages; if not, texts.",
-    "Lists in a CSV?": "They are text there. from_encoded turns them back into lists.",
+    "Lists as text in a CSV?": "from_encoded decodes messages, or the columns that you name.",
 }
 
 
@@ -157,8 +157,8 @@ def choose_format(*, ax: "Axes | None" = None) -> "Axes":
 
     Taught in: notebooks/04_formatting.ipynb
     """
-    ax = canvas(7.3, 6.9, title="Which columns for your data?", ax=ax)
-    answers = _ladder(ax, FORMATS, top=6.53, step=0.9, code=True)
+    ax = canvas(7.3, 6.87, title="Which columns for your data?", ax=ax)
+    answers = _ladder(ax, FORMATS, top=6.5, step=0.9, code=True)
     for question, answer in zip(FORMATS, answers, strict=True):
         left = answer.right[0] + 0.2
         parts = [(text, 1.0, role) for text, role in question.parts]
@@ -169,9 +169,10 @@ def choose_format(*, ax: "Axes | None" = None) -> "Axes":
             label(ax, at, text, align="left", size=SMALL, code=is_code, soft=not is_code)
     meanings = ["learned", "only read", "avoided"]
     key(ax, (0.1, 0.62), ["trained", "plain", "wrong"], meanings=meanings)
-    for y, (asked, told) in zip((0.36, 0.12), CELLS.items(), strict=True):
+    for number, (asked, told) in enumerate(CELLS.items()):
+        y = 0.36 - 0.24 * number
         label(ax, (0.1, y), asked, align="left", size=SMALL, bold=True)
-        label(ax, (1.3, y), told, align="left", size=SMALL)
+        label(ax, (1.95, y), told, align="left", size=SMALL)
     told = " ".join(" ".join(pair) for pair in CELLS.items())
     return describe(ax, f"{_in_words(FORMATS)}. {told}")
 

@@ -45,7 +45,7 @@ def attention_masks(lengths: Sequence[int], *, ax: "Axes | None" = None) -> "Axe
         1,
         owners,
         range(n),
-        title="Packed, tokens only",
+        title="Packed, ids only",
         remark="b sees a: a leak ✗",
         leaky=True,
     )

@@ -54,7 +54,7 @@ def _low_rank(ax: "Axes", x: float, y: float) -> None:
 
 def _rows(ax: "Axes", x: float, y: float) -> None:
     tokens(ax, (x - 0.65, y + 0.17), ["You", "are", "strong"], height=0.27)
-    tokens(ax, (x - 0.65, y - 0.17), ["Strong", ",", "you"], height=0.27)
+    tokens(ax, (x - 0.65, y - 0.17), ["Strong", ",", "…"], height=0.27)
 
 
 def _loss(ax: "Axes", x: float, y: float) -> None:
@@ -126,7 +126,7 @@ def journey(*, chapter: int | None = None, ax: "Axes | None" = None) -> "Axes":
 
     Example:
         >>> journey().get_title("left")
-        'A fine-tune, station by station'
+        'A fine-tune, step by step'
 
     Taught in: notebooks/00_tldr.ipynb
     """
@@ -135,7 +135,7 @@ def journey(*, chapter: int | None = None, ax: "Axes | None" = None) -> "Axes":
         known = sorted({number for station in STATIONS for number in station.chapters})
         raise ValueError(f"chapter {chapter} is on no station: give one of {known}, or none")
     n_rows = math.ceil((len(STATIONS) + 1) / IN_A_ROW)
-    ax = canvas(7.3, n_rows * ROW - 0.22, title="A fine-tune, station by station", ax=ax)
+    ax = canvas(7.3, n_rows * ROW - 0.22, title="A fine-tune, step by step", ax=ax)
     places = [_place(i, n_rows) for i in range(len(STATIONS))]
     _road(ax, [*places, _end(ax, _place(len(STATIONS), n_rows))])
     for i, (station, place) in enumerate(zip(STATIONS, places, strict=True)):

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from helpers.plots.marks import SMALL, Reference, horizontal_reference, number, set_rows
+from helpers.plots.marks import SMALL, Reference, horizontal_reference, number
 from helpers.style import COLORS, INK, SOFT, describe, new_axes
 
 if TYPE_CHECKING:
@@ -118,63 +118,91 @@ def _told(
 
 
 Cost = tuple[float, float]
+# Where a mark's name may go, the first place that is free: sideways, upward, in points.
+PLACES = ((9, 0), (0, 11), (0, -11), (-9, 0), (9, 11), (9, -11), (-9, 11), (-9, -11))
+PLACES += ((0, 22), (0, -22), (9, 22), (9, -22), (-9, 22), (-9, -22), (0, 33), (0, -33))
 
 
 def trade_off(
-    changes: Mapping[tuple[str, str], Cost],
-    *,
-    baselines: Mapping[str, Cost],
-    ax: "Axes | None" = None,
+    costs: Mapping[str, Cost], *, baseline: str, what: str = "", ax: "Axes | None" = None
 ) -> "Axes":
-    """Draw what changes save and take: memory and time as a multiple of what they were before.
+    """Draw what changes cost: a mark for each, its time to the right, its memory upward.
 
     Args:
-        changes: For each pair of a baseline's name and a change's name, time and memory with the
-            change, in any units.
-        baselines: For each baseline's name, time and memory without the change.
+        costs: For each name, time and memory, in any units.
+        baseline: The name of what the others are compared with; it's at (1, 1).
+        what: Whose time and memory it is, for the labels of the axes, such as `"a step"`.
         ax: Where to draw; a new figure without it.
 
     Returns:
-        The axes: a row a change, under the name of its baseline; left of 1 is less than before.
+        The axes: time and memory as multiples of the baseline's. What is left of the dashed
+        lines' crossing is faster, what is below it takes less memory.
 
     Raises:
-        ValueError: There are no changes, or one has no baseline.
+        ValueError: There is no such baseline, or nothing to compare with it.
 
     Taught in: notebooks/05_training.ipynb
     """
-    if not changes or {base for base, _ in changes} - set(baselines):
-        raise ValueError(f"changes {list(changes)} of {list(baselines)}: give each its baseline")
-    rows: list[tuple[str, Any]] = []
-    for base, before in baselines.items():
-        rows.append((base, None))
-        found = {name: cost for (of, name), cost in changes.items() if of == base}
-        rows += [(n, [a / b for a, b in zip(c, before, strict=True)]) for n, c in found.items()]
-    ax = new_axes(ax, size=(7.4, 1.1 + 0.31 * len(rows)))
-    told = []
-    for row, (name, ratios) in enumerate(rows):
-        if ratios:
-            _draw_ratios(ax, row, ratios)
-            told.append(f"{name}: memory {ratios[1]:.2f}, time {ratios[0]:.2f}")
+    if baseline not in costs or len(costs) < 2:
+        raise ValueError(f"costs of {list(costs)}, baseline {baseline!r}: name one, and others")
+    ax = new_axes(ax, size=(7.4, 4.2))
+    before = costs[baseline]
+    ratios = {n: (time / before[0], memory / before[1]) for n, (time, memory) in costs.items()}
+    for line in (ax.axvline, ax.axhline):
+        line(1, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+    for name, place in ratios.items():
+        color = COLORS["gray"] if name == baseline else COLORS["green"]
+        ax.plot(*place, "D" if name == baseline else "o", color=color, markersize=8, zorder=3)
+    of = f" of {what}" if what else ""
+    ax.set(xlabel=f"time{of} (times {baseline})", ylabel=f"memory{of} (times {baseline})")
+    ends = [1.18 * max(ratio[side] for ratio in ratios.values()) for side in (0, 1)]
+    ax.set(xlim=(0, ends[0]), ylim=(0, ends[1]))
+    corner = {"transform": ax.transAxes, "color": SOFT, "size": SMALL, "style": "italic"}
+    ax.text(0.012, 0.02, "saves both", va="bottom", **corner)
+    ax.text(0.988, 0.02, "saves memory, costs time", va="bottom", ha="right", **corner)
+    _name_marks(ax, ratios)
+    told = [
+        f"{name}: time {time:.2f}, memory {memory:.2f}"
+        for name, (time, memory) in ratios.items()
+        if name != baseline
+    ]
+    return describe(ax, f"Times as much as {baseline}. " + "; ".join(told))
+
+
+def _name_marks(ax: "Axes", marks: Mapping[str, tuple[float, float]]) -> None:
+    """Write each mark's name beside it, where neither a mark nor another name is."""
+    from matplotlib.transforms import Bbox
+
+    ax.figure.canvas.draw()
+    unit = ax.figure.dpi / 72
+    centers = [ax.transData.transform(place) for place in marks.values()]
+    taken = [
+        Bbox.from_extents(x - 5 * unit, y - 5 * unit, x + 5 * unit, y + 5 * unit)
+        for x, y in centers
+    ]
+    taken += [text.get_window_extent() for text in ax.texts]
+    x, y = ax.transData.transform((1, 1))  # where the dashed lines cross
+    taken += [Bbox.from_extents(x - 1, ax.bbox.y0, x + 1, ax.bbox.y1)]
+    taken += [Bbox.from_extents(ax.bbox.x0, y - 1, ax.bbox.x1, y + 1)]
+    for name, place in marks.items():
+        for across, up in PLACES:
+            style = {"ha": ("right", "center", "left")[(across > 0) - (across < 0) + 1]}
+            text = ax.annotate(
+                name,
+                place,
+                (across, up),
+                textcoords="offset points",
+                size=SMALL,
+                va="center",
+                **style,
+            )
+            extent = text.get_window_extent()
+            inside = ax.bbox.x0 <= extent.x0 and extent.x1 <= ax.bbox.x1
+            if inside and not any(extent.overlaps(other) for other in taken):
+                break
+            text.remove()
         else:
-            told.append(f"Added to {name}")
-    names = [name if ratios else f"{name}, plus" for name, ratios in rows]
-    set_rows(ax, names, headroom=0.9)
-    for (_, ratios), tick in zip(rows, ax.get_yticklabels(), strict=True):
-        tick.set_weight("normal" if ratios else "bold")
-    ax.axvline(1, color=SOFT, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
-    ax.legend(*_key(ax), loc="upper left", ncols=2, borderaxespad=0.1)
-    ax.set(xlabel="times as much as without the change", xlim=(0, None))
-    return describe(ax, "; ".join(told))
-
-
-def _draw_ratios(ax: "Axes", row: int, ratios: Sequence[float]) -> None:
-    time, memory = ratios
-    ax.plot([time, memory], [row, row], color="#C4C4C4", linewidth=2, zorder=1)
-    ax.plot(time, row, "D", mfc="white", mec=COLORS["orange"], mew=2, label="time")
-    ax.plot(memory, row, "o", color=COLORS["green"], markersize=8, label="memory")
-
-
-def _key(ax: "Axes") -> tuple[list[Any], list[str]]:
-    handles, names = ax.get_legend_handles_labels()
-    found = dict(zip(names, handles, strict=True))
-    return list(found.values()), list(found)
+            text = ax.annotate(
+                name, place, (9, 0), textcoords="offset points", size=SMALL, va="center"
+            )
+        taken.append(text.get_window_extent())

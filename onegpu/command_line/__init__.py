@@ -9,7 +9,16 @@ import os
 import sys
 from collections.abc import Callable
 
-from onegpu.command_line import doctor, fetch, inspect, parity, plan, plan_serving, preflight
+from onegpu.command_line import (
+    doctor,
+    evaluate,
+    fetch,
+    inspect,
+    parity,
+    plan,
+    plan_serving,
+    preflight,
+)
 from onegpu.doctor import Check
 from onegpu.downloads import PROJECT
 
@@ -19,6 +28,7 @@ COMMANDS = {
     "plan": plan,
     "plan-serving": plan_serving,
     "preflight": preflight,
+    "eval": evaluate,
     "parity": parity,
     "inspect": inspect,
     "doctor": doctor,

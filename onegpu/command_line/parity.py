@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu import llama_cpp, messages, parity, rows, serving, sources
+from onegpu import messages, parity, rows
 from onegpu.chat import is_conversation
+from onegpu.command_line import sides
 from onegpu.command_line.arguments import at_least_one
 
 if TYPE_CHECKING:
     from onegpu.generation import Conversation
-    from onegpu.parity.recording import Side
 
 __all__ = ["EXAMPLE", "HELP", "add_arguments", "prompt_of", "prompts_of", "run"]
 
@@ -64,14 +64,14 @@ def run(options: argparse.Namespace) -> int:
 
     messages.hide_known()
     prompts = prompts_of(options.prompts)[: options.limit]
-    sides = options.reference, options.candidate
+    both = options.reference, options.candidate
     with contextlib.redirect_stdout(sys.stderr):  # what fetching and compiling say
-        for side in sides:
-            _check(side)
+        for side in both:
+            sides.check(side)
         try:  # one after the other, so that only one model is in memory
             recorded = [
-                parity.record(_load(side), prompts, max_new_tokens=options.max_new_tokens)
-                for side in sides
+                parity.record(sides.load(side), prompts, max_new_tokens=options.max_new_tokens)
+                for side in both
             ]
         except TemplateError as error:
             raise ValueError(f"a chat template refuses these prompts: {error}") from error
@@ -148,47 +148,3 @@ def _is_turn(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
     return all(isinstance(value.get(key), str) for key in ("role", "content"))
-
-
-def _check(side: str) -> None:
-    """Raise what can be known of a side before minutes of work; compile llama.cpp for a file."""
-    if serving.is_address(side):
-        serving.request(serving.address(side)[0], "/v1/models")
-    elif side.endswith(".gguf"):
-        if not Path(side).is_file():
-            raise FileNotFoundError(f"{side} is no file")
-        llama_cpp.install()
-    elif not _is_adapter(side):
-        sources.resolve(side)
-
-
-def _load(side: str) -> "Side":
-    """Return a side as `parity.record` takes it."""
-    if serving.is_address(side) or side.endswith(".gguf"):
-        return side
-    import torch
-    from peft import PeftConfig, PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    device, dtype = "cpu", torch.float32  # few CPUs compute in 16 bits
-    if torch.cuda.is_available():
-        device, dtype = "cuda", "auto"
-    name = PeftConfig.from_pretrained(side).base_model_name_or_path if _is_adapter(side) else side
-    try:
-        source = sources.resolve(name)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, device_map=device)
-        if _is_adapter(side):
-            model = PeftModel.from_pretrained(model, side)
-            if (Path(side) / "tokenizer_config.json").exists():
-                source = side
-        return model, AutoTokenizer.from_pretrained(source)
-    except Exception as error:  # of any library that reads a part of a folder
-        raise ValueError(f"{side} cannot be loaded: {error}") from error
-
-
-def _is_adapter(side: str) -> bool:
-    """Return whether a side is a folder of an adapter alone."""
-    folder = Path(side)
-    return (folder / "adapter_config.json").exists() and not (folder / "config.json").exists()

@@ -4,6 +4,7 @@ from onegpu.memory.answers import SWITCHES, Fit, Switch, compare, explain, fit
 from onegpu.memory.architectures import ARCHITECTURES
 from onegpu.memory.cards import CARDS, Card
 from onegpu.memory.inference import ENGINES, Serving, ServingPlan, plan_serving
+from onegpu.memory.inference.gguf_weights import gguf_types
 from onegpu.memory.measurement import Measurement, measure
 from onegpu.memory.planner import Plan, plan, plan_trainer
 from onegpu.memory.replay import KINDS, Moment, Phase
@@ -34,6 +35,7 @@ __all__ = [
     "compare",
     "explain",
     "fit",
+    "gguf_types",
     "measure",
     "plan",
     "plan_serving",

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from onegpu.chat import is_conversation, trained_columns
+from onegpu.preflight import layout, leaks, repeated, shifts
+from onegpu.preflight.broken_json import BrokenJson
 from onegpu.preflight.findings import KINDS, Tally
 from onegpu.preflight.forms import with_texts
+from onegpu.preflight.remains import Remains
 from onegpu.preflight.seen import Seen
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "question_and_answer"]
 
 N_SAME = 20  # rows of which not all may have the same answer
 N_LABELED = 10  # rows from which on short answers may be labels
@@ -19,6 +22,8 @@ N_KEPT = 1000  # different short answers; where there are more, they are no labe
 SHORT = 40  # characters of a label
 FEW = 0.2  # of the rows: different answers, if they are labels
 MANY = 0.4  # of the rows: answers that are written in several ways, if there are more
+N_FIRST, N_LAST = 1000, 500  # rows that are compared with each other
+N_CHARACTERS = 2000  # of each that are kept, at the end of a question and at both of an answer
 N_CUT = 5  # answers of the same length
 NEAR = 0.9  # of that length
 MARKS = re.compile(r"[.!?]+(?!\S)")  # at the end of a word
@@ -34,6 +39,9 @@ class Answers:
 
     def __init__(self, tally: Tally, seen: Seen):
         self._tally, self._seen = tally, seen
+        self._remains, self._json = Remains(tally), BrokenJson(tally)
+        self._first: list[tuple[str, str]] = []
+        self._last: collections.deque[tuple[str, str]] = collections.deque(maxlen=N_LAST)
         self._n_rows = 0
         self._only: str | None = None  # the answer of all rows so far, if they have the same
         self._short: collections.Counter[str] = collections.Counter()
@@ -45,12 +53,15 @@ class Answers:
 
     def check(self, row: Mapping[str, Any], *, place: str) -> None:
         """Check a row that could be turned into tokens; one without an answer is left out."""
-        question, answer = _turns(row)
+        question, answer = question_and_answer(row)
         if not answer.strip():
             return
         self._n_rows += 1
         self._only = answer if self._n_rows == 1 or self._only == answer else None
         self._measure(answer)
+        self._remains.add(question, answer, place=place)
+        self._json.add(question, answer, place=place)
+        self._keep(question, answer)
         last = question.rpartition("\n")[2].strip()
         self._n_repeated += len(last) > SHORT // 2 and answer.strip().startswith(f"{last} ")
         self._n_escaped += "\\n" in answer
@@ -61,6 +72,15 @@ class Answers:
             before = self._seen.add_answer(_folded(question), _folded(answer), place)
             if before and len(self._contradictions) < N_KEPT:
                 self._contradictions.append((self._tally.n_rows, place, before))
+
+    def _keep(self, question: str, answer: str) -> None:
+        if len(answer) > 2 * N_CHARACTERS:
+            answer = answer[:N_CHARACTERS] + answer[-N_CHARACTERS:]
+        row = question[-N_CHARACTERS:], answer
+        if len(self._first) < N_FIRST:
+            self._first.append(row)
+        else:
+            self._last.append(row)
 
     def _measure(self, answer: str) -> None:
         self._lengths[len(answer)] += 1
@@ -76,6 +96,8 @@ class Answers:
             if self._n_rows >= N_SAME:
                 self._tally.state("one-answer", repr(self._only[:SHORT]))
             return
+        self._json.finish()
+        self._finish_together()
         self._finish_lengths()
         self._finish_forms()
         ways: dict[str, list[str]] = {}
@@ -94,6 +116,15 @@ class Answers:
         if are_labels:
             for row, place, before in self._contradictions:
                 self._tally.add("answers-contradict", place, f"unlike {before}", row=row)
+
+    def _finish_together(self) -> None:
+        """Compare the rows that are kept with each other."""
+        answers = [answer for _, answer in self._first]
+        repeated.examine(answers, self._tally)
+        layout.examine(answers, self._tally)
+        leaks.examine(self._first, self._tally)
+        for rows in (self._last, self._first):
+            shifts.examine(rows, self._tally)
 
     def _finish_forms(self) -> None:
         """Look for answers that were decoded with their prompts, or escaped once too often."""
@@ -116,8 +147,15 @@ class Answers:
             self._tally.state("answers-cut", f"first {self._open[0]!r}", found=found)
 
 
-def _turns(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the texts before the last answer of a row, and that answer."""
+def question_and_answer(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the texts before the last answer of a row, and that answer.
+
+    Args:
+        row: One that could be turned into tokens.
+
+    Returns:
+        Two texts; the second is empty where the row is one text.
+    """
     texts: list[str] = []
     for column in trained_columns(row):
         if is_conversation(row[column]):

@@ -1,132 +1,214 @@
-"""What is wrong with the first batch of a trainer: its collator, its loss, its gradients."""
+"""What is wrong with the first batches of a trainer: its collator, its loss, its gradients."""
 
 import contextlib
+import itertools
 import math
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onegpu.chat import IGNORED, collate, end_ids, first_rows
-from onegpu.generation import keeping_modes
-from onegpu.losses import learned_tokens_loss
+from onegpu.chat import IGNORED, end_ids
+from onegpu.preflight import decoded, expected, likelihood, rewards, starts
+from onegpu.preflight.alignment import Aligned, align
 from onegpu.preflight.findings import Tally
+from onegpu.preflight.lesson import Lesson, lesson
 from onegpu.preflight.sequences import Sequences
 from onegpu.preflight.setup import trainable_weights
+from onegpu.preflight.steps import Batch, first_batches, loss_of, without_a_trace
+from onegpu.preflight.streams import checked_rows
 
 if TYPE_CHECKING:
     import torch
     from transformers import Trainer
 
-    from onegpu.preflight.setup import Weights
-
 __all__ = ["examine"]
 
+N_ROWS = 8  # that are compared with their batches
+N_LESSONS = 2  # batches whose loss is computed
+N_POSITIONS = 1024  # of which all logits are kept
+WORSE, SHARE, N_TOKENS = 3.0, 0.15, 50  # nats worse than guessing, of so many tokens at least
 
-def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
-    """Check the first batch of a trainer, and add what is wrong to a tally.
+
+def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> bool:
+    """Check the first batches of a trainer, and add what is wrong to a tally.
 
     Args:
         trainer: See `preflight.check`.
         sequences: What its rows were found to hold.
         tally: Where findings go.
+
+    Returns:
+        Whether a step can be taken.
     """
-    rows = first_rows(trainer)
-    if not rows:
-        return
-    batch = _batch(trainer, rows)
-    _collator(trainer, rows, batch, tally)
     n_embeddings = trainer.model.get_input_embeddings().weight.shape[0]
     if sequences.max_id >= n_embeddings:  # a forward pass would fail, and leave a GPU unusable
         where = f"token {sequences.max_id:,}, {n_embeddings:,} embeddings"
         tally.state("embeddings-too-few", where)
-        return
-    _first_step(trainer, batch, tally)
+        return False
+    try:
+        with without_a_trace(trainer):
+            if hasattr(trainer, "reward_funcs"):
+                rewards.examine(trainer, tally)
+                return True
+            return _examine(trainer, tally)
+    except Exception as error:  # of a model, a collator or a loss, and train() would end with it
+        lines = str(error).strip().splitlines() or [""]
+        tally.state("step-fails", f"{type(error).__name__}: {lines[0][:200]}")
+        return False
 
 
-def _batch(trainer: "Trainer", rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a batch as for SFT, whatever the trainer: with labels where tokens are learned."""
-    if "input_ids" in rows[0]:
-        return collate(trainer, rows)
-    # No part of this batch, and an error of the collator where it is a text
-    batch = trainer.data_collator([{**row, "label": True} for row in rows])
-    causal = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    if "completion_mask" in batch:
-        learned = batch["completion_mask"].bool()
-        causal["labels"] = batch["input_ids"].masked_fill(~learned, IGNORED)
-    return causal
+def _examine(trainer: "Trainer", tally: Tally) -> bool:
+    if next(iter(trainer.train_dataset), None) is None:  # another finding says so
+        return False
+    size = max(1, trainer.args.per_device_train_batch_size)
+    batches = first_batches(trainer, max(N_LESSONS, math.ceil(N_ROWS / size)))
+    if not batches or "input_ids" not in batches[0].inputs:  # of a reward model
+        return bool(batches)
+    aligned = [row for batch in batches for row in align(batch)]
+    _padding(trainer, batches[0], aligned, tally)
+    n_before = tally.n_stated
+    if "labels" in batches[0].inputs:
+        _of_labels(trainer, batches, aligned, tally)
+    elif "completion_mask" in batches[0].inputs:
+        _costs(trainer, _causal(batches[0]), tally)
+    is_wrong = tally.n_stated > n_before  # then gradients are, too
+    return not is_wrong and _has_gradients(trainer, batches[0], tally)
 
 
-def _collator(
-    trainer: "Trainer", rows: list[Mapping[str, Any]], batch: dict[str, Any], tally: Tally
+def _of_labels(
+    trainer: "Trainer", batches: Sequence[Batch], aligned: Sequence[Aligned], tally: Tally
 ) -> None:
-    """Compare the batch with the rows that went into it."""
-    mask = batch.get("attention_mask")
-    if mask is None:
+    """Compare what should be learned with what is, and with what the model knows."""
+    tokenizer = trainer.processing_class
+    if not any(row.learned() for row in aligned):
+        tally.state("nothing-learned", "the first batches")
         return
-    n_padded_left = int((mask[:, 0] == 0).sum())
-    if n_padded_left:
+    _labels(tokenizer, aligned, tally)
+    lessons = [lesson(trainer, batch) for batch in batches[:N_LESSONS]]
+    n_before = tally.n_stated
+    expected.compare(batches, lessons, tally)
+    with contextlib.suppress(Exception):  # the trainer's own pass did not fail
+        _costs(trainer, batches[0], tally, own=lessons[0].loss)
+    if tally.n_stated == n_before:
+        starts.examine(tokenizer, _learned(batches, lessons), tally)
+    if not getattr(trainer.args, "packing", False):
+        first = itertools.islice(checked_rows(trainer.train_dataset), decoded.N_ROWS)
+        rows = [row for row in first if "input_ids" in row]
+        decoded.examine(tokenizer, rows, tally)
+        with contextlib.suppress(Exception):
+            likelihood.examine(trainer, rows, tally)
+
+
+def _learned(
+    batches: Sequence[Batch], lessons: Sequence[Lesson]
+) -> list[tuple[Aligned, list[bool]]]:
+    """Return the rows of batches, each with which of its tokens are learned."""
+    found = []
+    for number, batch in enumerate(batches):
+        for row in align(batch):
+            flags = [label != IGNORED for label in row.labels or []]
+            if number < len(lessons) and lessons[number].pull is not None:
+                taught = expected.taught(row, lessons[number])
+                flags = [a and b for a, b in zip(flags, taught, strict=True)]
+            found.append((row, flags))
+    return found
+
+
+def _padding(trainer: "Trainer", batch: Batch, rows: Sequence[Aligned], tally: Tally) -> None:
+    """Check the side of the padding, where there is any."""
+    mask = batch.inputs.get("attention_mask")
+    if mask is None or mask.ndim != 2:
+        return
+    n_padded_left = int(((mask[:, 0] == 0) & mask.any(1)).sum())
+    if n_padded_left and all(row.start for row in rows if row.mask and not row.mask[0]):
         tally.state("padding-side", f"{n_padded_left} rows of the first batch")
-    if len(mask) != len(rows) or "labels" not in batch or "input_ids" not in rows[0]:
-        return  # several rows in one, or answers in pairs
-    ends = end_ids(trainer.processing_class)
-    for number, (row, keep) in enumerate(zip(rows, mask.bool(), strict=True)):
-        wanted = list(row.get("labels", row["input_ids"]))
-        got = batch["labels"][number][keep].tolist()
-        if len(wanted) != len(got):
+
+
+def _labels(tokenizer: Any, rows: Sequence[Aligned], tally: Tally) -> None:
+    """Compare the labels of the batches with those of the rows."""
+    ends = end_ids(tokenizer)
+    for row in rows:
+        wanted = row.row.get("labels", row.row.get("input_ids", []))
+        if not row.is_same or row.labels is None or len(wanted) != len(row.labels):
             continue
-        pairs = list(zip(wanted, got, strict=True))
+        pairs = list(zip(wanted, row.labels, strict=True))[1:]
+        learned = row.learned()
+        if sum(row.ids[t] != label for t, label in learned) > len(learned) / 2:
+            continue  # they are out of line, and all are compared elsewhere
+        n_masked = sum(want != IGNORED and label == IGNORED for want, label in pairs)
+        if n_masked > len(learned):
+            continue  # and so are these
         if any(want in ends and label == IGNORED for want, label in pairs):
-            tally.state("pad-is-eos", f"train_dataset[{number}] in the first batch")
+            tally.state("pad-is-eos", "the first batches")
         if any(want == IGNORED and label != IGNORED for want, label in pairs):
-            tally.add("prompt-learned", f"train_dataset[{number}]", "its labels are overwritten")
+            tally.state("prompt-learned", "the collator overwrites labels of the first batches")
 
 
-def _first_step(trainer: "Trainer", batch: dict[str, Any], tally: Tally) -> None:
-    """Compute the loss and the gradients of the first batch, and put everything back."""
-    weights = trainable_weights(trainer.model)
-    if not weights or "labels" not in batch or not bool((batch["labels"] != IGNORED).any()):
+def _causal(batch: Batch) -> Batch:
+    """Return a batch of prompts and completions with labels."""
+    inputs = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
+    learned = batch.inputs["completion_mask"].bool()
+    return Batch([], {**inputs, "labels": inputs["input_ids"].masked_fill(~learned, IGNORED)})
+
+
+def _costs(trainer: "Trainer", batch: Batch, tally: Tally, *, own: float = math.inf) -> None:
+    """Compare what learned tokens cost with guessing; `own` is the trainer's own loss."""
+    worst = math.log(trainer.model.config.get_text_config().vocab_size)
+    costs, ids = _token_costs(trainer, batch)
+    if not len(costs):
         return
-    with _training_without_a_trace(trainer.model, weights):
-        loss = _loss(trainer, batch)
+    loss = min(own, float(costs.mean()))
+    if not math.isfinite(float(costs.mean())) or loss > worst + 0.5:
+        tally.state("loss-too-high", f"{loss:.1f} nats a token; guessing costs {worst:.1f}")
+        return
+    added = set(trainer.processing_class.added_tokens_decoder)
+    usual = [c for c, i in zip(costs.tolist(), ids.tolist(), strict=True) if i not in added]
+    n_worse = sum(cost > worst + WORSE for cost in usual)
+    if len(usual) >= N_TOKENS and n_worse > SHARE * len(usual):
+        where = f"{n_worse} of {len(usual)} tokens cost over {worst + WORSE:.1f} nats"
+        tally.state(
+            "loss-too-high", where, found="many tokens are far less likely than by guessing"
+        )
+
+
+def _token_costs(trainer: "Trainer", batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return what the learned tokens of some rows cost by plain cross-entropy, and their ids."""
+    import torch
+
+    inputs = trainer._prepare_inputs(dict(batch.inputs))
+    n_batch, n_seq = inputs["input_ids"].shape
+    n_rows = max(1, N_POSITIONS // n_seq)
+    inputs = {
+        name: value[:n_rows, :N_POSITIONS]
+        for name, value in inputs.items()
+        if isinstance(value, torch.Tensor) and value.shape == (n_batch, n_seq)
+    }
+    labels = inputs.pop("labels")
+    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
+    inputs = {name: value for name, value in inputs.items() if name in names}
+    with torch.no_grad(), trainer.compute_loss_context_manager():
+        logits = trainer.model(**inputs).logits
+    logits = logits[:, -labels.shape[1] :][:, :-1]  # prompt tuning puts some before
+    is_learned = labels[:, 1:] != IGNORED
+    ids = inputs["input_ids"][:, 1:][is_learned]
+    costs = torch.nn.functional.cross_entropy(logits[is_learned].float(), ids, reduction="none")
+    return costs, ids
+
+
+def _has_gradients(trainer: "Trainer", batch: Batch, tally: Tally) -> bool:
+    """Return whether the loss reaches most trainable weights."""
+    import torch
+
+    weights = trainable_weights(trainer.model)
+    if not weights:
+        return False
+    with torch.enable_grad():
+        loss = loss_of(trainer, batch)
         if loss.requires_grad:
             loss.backward()
-        # Behind a matrix B that is zero, as it is at first, no gradient reaches A
-        expected = [(n, p) for n, p in weights if ".lora_A." not in n]
-        idle = [n for n, p in expected if p.grad is None or not bool(p.grad.any())]
-    worst = math.log(trainer.model.config.get_text_config().vocab_size)
-    if not math.isfinite(loss.item()) or loss.item() > worst + 0.5:
-        tally.state("loss-too-high", f"{loss.item():.1f} nats a token; guessing costs {worst:.1f}")
-    if len(idle) > len(expected) / 2:
-        tally.state("no-gradient", f"{len(idle)} of {len(expected)}, such as {idle[0]}")
-
-
-def _loss(trainer: "Trainer", batch: dict[str, Any]) -> "torch.Tensor":
-    import torch
-
-    on_device = dict(batch)
-    for name, value in batch.items():
-        if isinstance(value, torch.Tensor):
-            on_device[name] = value.to(trainer.args.device)
-    with trainer.compute_loss_context_manager():
-        return learned_tokens_loss(trainer, trainer.model, on_device)
-
-
-@contextlib.contextmanager
-def _training_without_a_trace(model: "torch.nn.Module", weights: "Weights") -> Iterator[None]:
-    """Train a model, and put gradients, random states and training modes back as they were."""
-    import numpy as np
-    import torch
-
-    gradients = [p.grad for _, p in weights]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    for _, p in weights:
-        p.grad = None
-    try:
-        with keeping_modes(model), torch.random.fork_rng(), torch.enable_grad():
-            model.train()
-            yield
-    finally:
-        for (_, p), gradient in zip(weights, gradients, strict=True):
-            p.grad = gradient
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
+    # Behind a matrix B that is zero, as it is at first, no gradient reaches A
+    reached = [(n, p) for n, p in weights if ".lora_A." not in n]
+    idle = [n for n, p in reached if p.grad is None or not bool(p.grad.any())]
+    if len(idle) > len(reached) / 2:
+        tally.state("no-gradient", f"{len(idle)} of {len(reached)}, such as {idle[0]}")
+        return False
+    return True

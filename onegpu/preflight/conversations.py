@@ -85,9 +85,9 @@ def _reserved(row: Mapping[str, Any]) -> Iterator[Problem]:
     """Look for columns of the user's whose names mean something to trl."""
     for column in ("image", "images"):
         if isinstance(row.get(column), str):
-            yield "reserved-column", f"{column} holds a text, and trl takes the rows for pictures"
+            yield "reserved-column", f"{column} holds a string, and trl takes the rows for pictures"
     if "labels" in row and "input_ids" not in row:
-        yield "reserved-column", "labels are those of tokens, which trl makes itself"
+        yield "reserved-column", "trl takes labels for those of tokens, which it makes itself"
 
 
 def _format(row: Mapping[str, Any], columns: tuple[str, ...]) -> Problem | None:

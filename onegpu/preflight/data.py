@@ -18,6 +18,7 @@ from onegpu.preflight import conversations, fidelity, tokenized
 from onegpu.preflight.answers import Answers
 from onegpu.preflight.cells import Cells, is_table
 from onegpu.preflight.findings import Findings, Tally
+from onegpu.preflight.overlap import Overlap
 from onegpu.preflight.preferences import Encoded, Preferences, answers
 from onegpu.preflight.seen import Seen
 from onegpu.preflight.sequences import Sequences
@@ -80,6 +81,8 @@ def check_data(
                 tokenizer, tally, sequences, together, max_length, assistant_only, unmarked
             )
             cells = Cells(tally)
+            if evaluation is not None:
+                check_row.overlap = Overlap(tally, seen, is_evaluation=name == "evaluation")
             for place, row in _scanned(source, name):
                 check_row(place, row)
                 if is_table(source) and not row.problem:
@@ -122,6 +125,7 @@ class _RowCheck:
         self.unmarked = unmarked  # why the template has no marks of answers, where it has none
         self.preferences, self.texts = Preferences(tally, sequences), Texts(tokenizer)
         self.columns: set[str] | None = None
+        self.overlap: Overlap | None = None
 
     def finish(self) -> None:
         """Add what only all rows together show."""
@@ -154,6 +158,8 @@ class _RowCheck:
         is_answer = len(encoded) == 1 and "input_ids" not in value
         if is_answer and not self.preferences.are_labeled and trained_columns(value):
             self.together.check(value, place=place)
+            if self.overlap:
+                self.overlap.check(value, place=place)
 
     def _check_answer(self, place: str, row: Mapping[str, Any]) -> list[Encoded]:
         found = fidelity.problems(self.tokenizer, row)

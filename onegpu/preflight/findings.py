@@ -46,8 +46,8 @@ KINDS = {
     ),
     "messages-as-text": Kind(
         "error",
-        "hold their messages as a text",
-        "onegpu.rows.from_encoded, or json.loads, makes lists of messages of them",
+        "hold their messages as a string",
+        "onegpu.rows.from_encoded, or json.loads, turns them into lists of messages",
     ),
     "mixed-formats": Kind(
         "error",
@@ -62,8 +62,8 @@ KINDS = {
     ),
     "not-text": Kind(
         "error",
-        "hold a content that is no text, and that the chat template does not read",
-        'make every content a text: "" for null, the joined texts for a list of parts',
+        "hold a content that is no string, and that the chat template does not read",
+        'make every content a string: "" for null, the joined texts for a list of parts',
     ),
     "huge-cell": Kind("error", "hold over a million characters", "split or remove them"),
     "wrong-roles": Kind(
@@ -83,7 +83,7 @@ KINDS = {
     ),
     "weight-ignored": Kind(
         "error",
-        "mark answers that shall not be learned, and trl learns them",
+        "mark answers that should not be learned, and trl learns them",
         "put them into the prompt: onegpu.rows.from_messages learns the last answer alone",
     ),
     "empty-turn": Kind("error", "have an empty turn", "remove the rows or fill the turn"),
@@ -126,7 +126,7 @@ KINDS = {
     "presentation-forms": Kind(
         "warning",
         "hold the shapes of letters, as PDF files do, instead of the letters",
-        "unicodedata.normalize('NFKC', text); Arabic may be the wrong way round, too",
+        "unicodedata.normalize('NFKC', ...) of these characters alone; Arabic may be reversed",
     ),
     "mixed-scripts": Kind(
         "warning",
@@ -177,7 +177,7 @@ KINDS = {
     ),
     "prompt-differs": Kind(
         "warning",
-        "begin otherwise than the prompt does at inference",
+        "begin differently from the prompt at inference",
         "use one template with the same options on both sides",
     ),
     "double-bos": Kind(
@@ -257,6 +257,47 @@ KINDS = {
         "the longest answers end in mid-sentence, all after as many characters",
         "export them again, without the limit that cut them",
     ),
+    "boilerplate": Kind(
+        "warning",
+        "nearly all answers begin or end with the same words",
+        "remove them, unless the model should write them each time: a program can add them",
+    ),
+    "layout-lost": Kind(
+        "warning",
+        "answers have lost the line breaks or the indentation that code and lists need",
+        "export them again, without what joins lines or strips white space",
+    ),
+    "answer-in-prompt": Kind(
+        "warning",
+        "nearly all prompts hold their answer, so copying is all there is to learn",
+        "take it out of the prompts: users won't write it there",
+    ),
+    "json-broken": Kind(
+        "warning",
+        "have an answer that is not JSON, though the others are",
+        "json.dumps(ast.literal_eval(answer)) for Python's repr; remove what is cut",
+    ),
+    # What programs left in answers
+    "error-messages": Kind(
+        "warning",
+        "have an error message in place of an answer",
+        "ask for these answers again, or remove the rows",
+    ),
+    "html-remains": Kind(
+        "warning",
+        "have tags or entities of HTML in an answer",
+        "html.unescape(answer) for entities, and a parser's text for tags",
+    ),
+    "placeholders": Kind(
+        "warning",
+        "have a placeholder in an answer that nobody filled in",
+        "fill it in, or remove the sentence or the row",
+    ),
+    "cells-damaged": Kind(
+        "warning",
+        "have an answer that a spreadsheet damaged",
+        "export from the source again, and import such columns as text",
+    ),
     # What can be seen in answers that are compared or labeled
     "no-prompt": Kind(
         "error",
@@ -272,7 +313,7 @@ KINDS = {
     "scores-contradict": Kind(
         "error",
         "give the rejected answer the better score",
-        "swap chosen and rejected there, or remove the rows",
+        "swap chosen and rejected, or true and false, there; or remove the rows",
     ),
     "answers-contradict": Kind(
         "warning",
@@ -287,7 +328,7 @@ KINDS = {
     "label-not-bool": Kind(
         "error",
         "have a label that is neither true nor false",
-        "make label true or false, not a text; load_dataset does, of a CSV file",
+        "make label true or false, not a text or a rating; load_dataset does, of a CSV file",
     ),
     "labels-one-sided": Kind(
         "warning",
@@ -312,7 +353,7 @@ KINDS = {
     ),
     "pad-is-eos": Kind(
         "error",
-        "the collator masks the token that ends an answer, for it is the padding too",
+        "the collator masks the token that ends an answer, because it is the padding, too",
         "leave data_collator out: trl's own keeps it; or give padding a token of its own",
     ),
     "padding-side": Kind(
@@ -322,7 +363,7 @@ KINDS = {
     ),
     "packing-leaks": Kind(
         "warning",
-        "packed rows can see their neighbours",
+        "packed rows can see their neighbors",
         "packing_strategy='bfd', which keeps them apart",
     ),
     "adapter-frozen": Kind(
@@ -348,7 +389,7 @@ KINDS = {
     "new-tokens-untrained": Kind(
         "error",
         "the data use new tokens whose embeddings are not trained",
-        "LoraConfig(trainable_token_indices=[...]) with their ids",
+        "LoraConfig(modules_to_save=['embed_tokens'], ensure_weight_tying=True)",
     ),
     "learning-rate": Kind(
         "warning",
@@ -372,6 +413,108 @@ KINDS = {
         "error",
         "most trainable weights get no gradient",
         "quantization.keep_trainable(model) after loading in 4 bits; never train after eval()",
+    ),
+    # What the trainer's own loss teaches of the first rows, against what it should
+    "tokens-differ": Kind(
+        "error",
+        "hold tokens that are not their text",
+        "tokenize with the tokenizer of this model, or give the trainer messages or text",
+    ),
+    "answers-swapped": Kind(
+        "error",
+        "have an answer that belongs to another row",
+        "shuffle and sort whole rows, never one column; look at what joined or collated them",
+    ),
+    "answer-start-masked": Kind(
+        "error",
+        "the first tokens of each answer are not learned",
+        "labels that begin right after the prompt: the model shifts them by itself",
+    ),
+    "labels-shifted": Kind(
+        "error",
+        "the loss teaches another token than the next one",
+        "shift labels once: models of transformers do, so the collator and the rows must not",
+    ),
+    "labels-differ": Kind(
+        "error",
+        "labels are other tokens than those of their row",
+        "labels = input_ids, with -100 where nothing is learned",
+    ),
+    "weights-zero": Kind(
+        "error",
+        "tokens that should be learned count for nothing",
+        "look for zeros and masks in compute_loss, in the collator and in the weights of tokens",
+    ),
+    "loss-ignores-labels": Kind(
+        "error",
+        "the loss teaches something else than the labels",
+        "use labels in compute_loss, and leave out what is -100 there",
+    ),
+    "attention-masked": Kind(
+        "error",
+        "the attention mask hides tokens that are no padding",
+        "an attention_mask of 1 at each token of a row, or none",
+    ),
+    "positions-wrong": Kind(
+        "error",
+        "position_ids do not count up",
+        "leave position_ids out, or count from 0 in each sequence",
+    ),
+    "rewards-equal": Kind(
+        "warning",
+        "all completions of a prompt get the same reward, so there is nothing to learn",
+        "a reward that differs between completions; print it for a few",
+    ),
+    # What two steps show, taken and taken back
+    "step-fails": Kind(
+        "error",
+        "a training step ends with an error",
+        "as its message says; train() would end with it too",
+    ),
+    "not-rehearsed": Kind(
+        "warning",
+        "no step was tried, since it could not be taken back",
+        "nothing: the other checks were made; watch the first losses of train()",
+    ),
+    "one-update": Kind(
+        "warning",
+        "the run has one update in all",
+        "a smaller batch or gradient_accumulation_steps, more epochs or more rows",
+    ),
+    "rate-zero": Kind(
+        "error",
+        "the learning rate is zero at every update",
+        "a learning_rate above zero, and a schedule that reaches it within the run",
+    ),
+    "warmup-too-long": Kind(
+        "warning",
+        "the warm-up is longer than the run",
+        "warmup_steps=0.05, which is a part of the run, or a number far below its updates",
+    ),
+    "wrong-copy": Kind(
+        "error",
+        "the model that is trained is not the one that is saved",
+        "give the trainer the PeftModel itself, or peft_config; make the optimizer of its weights",
+    ),
+    "layers-frozen": Kind(
+        "error",
+        "some layers have an adapter that is frozen",
+        "requires_grad_(True) for them; LoraConfig(layers_to_transform=...) to leave layers out",
+    ),
+    "weights-still": Kind(
+        "error",
+        "weights that should move stay where they are",
+        "give the optimizer all trainable weights, each group with a rate above zero",
+    ),
+    "gradients-tiny": Kind(
+        "error",
+        "the gradients are so small that the updates are lost",
+        "max_grad_norm=1.0, and a loss that is not scaled down",
+    ),
+    "loss-rises": Kind(
+        "error",
+        "the loss of a batch rises when the model learns from it",
+        "look for a sign: in compute_loss, in the optimizer (maximize), in hooks on gradients",
     ),
     "loss-too-high": Kind(
         "error",
@@ -463,6 +606,11 @@ class Tally:
         kind = KINDS[code]
         link = f"{SECTIONS}#{code}"
         self._single[code] = Finding(code, kind.severity, found or kind.what, where, kind.fix, link)
+
+    @property
+    def n_stated(self) -> int:
+        """How many kinds were found so far that are no matter of rows."""
+        return len(self._single)
 
     def findings(self) -> Findings:
         """Return what was found."""

@@ -1,12 +1,12 @@
 """Answers that are compared or labeled: what trl's DPO, reward and KTO trainers train on."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onegpu.chat import IGNORED, is_conversation, n_common
 from onegpu.preflight.conversations import SYSTEM_COLUMNS, Problem
 from onegpu.preflight.findings import Tally
+from onegpu.preflight.judged import Judged
 from onegpu.preflight.sequences import Sequences
 
 __all__ = ["Encoded", "Preferences", "answers", "is_labeled_bad"]
@@ -17,9 +17,6 @@ OF_ROW = ("tools", "chat_template_kwargs", *SYSTEM_COLUMNS)  # that both answers
 QUESTIONS = ("question", "instruction", "input", "query")  # columns that trl does not read
 LABELS = {"true": True, "desirable": True, "false": False, "undesirable": False}
 SCORES = ("score", "rating", "reward")
-LONGER = 1.2  # times as long as the rejected answer
-SHARE = 0.6  # of pairs in which the better answer may be the one that is so much longer
-DOUBT = 0.01  # how often chance alone may look like more than that share
 ONE_SIDED = 4  # times as many labels of one kind as of the other
 
 
@@ -66,7 +63,7 @@ class Preferences:
     ):
         self._tally, self._sequences = tally, sequences
         self._weights, self._labeled = weights or (1.0, 1.0), bool(weights) or None
-        self._n_pairs = self._n_longer = 0
+        self._judged = Judged(tally)
         self._n_labels = {True: 0, False: 0}
 
     @property
@@ -88,6 +85,8 @@ class Preferences:
         label = self._label(row, place)
         if len(encoded) == len(PAIR):
             self._check_pair(encoded, place)
+            if all(name in row for name in PAIR):  # not of a trainer that has tokenized them
+                self._judged.add_pair(*(answer for _, answer in answers(row)))
         elif len(encoded) == 1:
             ids, labels = encoded[0]
             mark = [] if label is None else [-1, int(label)]
@@ -105,12 +104,14 @@ class Preferences:
         if self._labeled is None:
             self._labeled = isinstance(meant, bool)
         if not self._labeled:
+            self._judged.add_rating(label, row["completion"])
             return None
         if isinstance(label, str) or label not in (0, 1):
             self._tally.add("label-not-bool", place, repr(label)[:20])
         if meant not in (0, 1):
             return None
         self._n_labels[bool(meant)] += 1
+        self._judged.add_scores(row, is_good=bool(meant))
         return bool(meant)
 
     def _check_pair(self, encoded: Sequence[Encoded], place: str) -> None:
@@ -118,9 +119,7 @@ class Preferences:
         if list(chosen) == list(rejected):
             self._tally.add("equal-answers", place)
             return
-        lengths = [_n_learned(labels) for labels in (chosen_labels, rejected_labels)]
-        self._n_pairs += 1
-        self._n_longer += lengths[0] > LONGER * lengths[1]
+        self._judged.add_lengths(_n_learned(chosen_labels), _n_learned(rejected_labels))
         self._sequences.check_repetition(
             _prompt(chosen, chosen_labels),
             [*chosen, -1, *rejected],
@@ -132,9 +131,7 @@ class Preferences:
         """Add what only all rows of the training data together show."""
         if self._sequences.is_evaluation:
             return
-        if _exceeds(SHARE, self._n_longer, self._n_pairs):
-            found = f"in {self._n_longer:,} of {self._n_pairs:,} rows the chosen answer is longer"
-            self._tally.state("chosen-longer", f"by over {LONGER - 1:.0%}", found=found)
+        self._judged.finish()
         good, bad = self._n_labels[True], self._n_labels[False]
         for_good, for_bad = good * self._weights[0], bad * self._weights[1]
         is_one_sided = max(for_good, for_bad) > ONE_SIDED * min(for_good, for_bad)
@@ -231,14 +228,3 @@ def _prompt(ids: Sequence[int], labels: Sequence[int]) -> list[int]:
 
 def _n_learned(labels: Sequence[int]) -> int:
     return sum(label != IGNORED for label in labels)
-
-
-def _exceeds(share: float, count: int, total: int) -> bool:
-    """Return whether so many are beyond doubt more than a share, by Chernoff's bound."""
-    if count <= share * total:
-        return False
-    part = count / total
-    divergence = part * math.log(part / share)
-    if part < 1:
-        divergence += (1 - part) * math.log((1 - part) / (1 - share))
-    return total * divergence > -math.log(DOUBT)

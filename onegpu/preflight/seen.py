@@ -15,7 +15,7 @@ class Seen:
         self._database = sqlite3.connect("")  # a temporary file, gone when closed
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.execute("CREATE TABLE answers (key INTEGER PRIMARY KEY, place, answer)")
-        for table in ("rows", "prompts"):
+        for table in ("rows", "prompts", "texts"):
             columns = "key INTEGER PRIMARY KEY, place TEXT, n INTEGER"
             self._database.execute(f"CREATE TABLE {table} ({columns})")
         self.n_prompts = 0
@@ -44,13 +44,21 @@ class Seen:
         query = "SELECT place FROM answers WHERE key = ? AND answer != ?"
         return (self._database.execute(query, (key, answer)).fetchone() or ("",))[0]
 
+    def add_text(self, text: str, place: str) -> None:
+        """Keep a row as text."""
+        self._insert("texts", self._hash(text.encode()), place)
+
+    def text(self, text: str) -> str:
+        """Return the place where a row has been as text, if it has."""
+        return self._find("texts", self._hash(text.encode()))[0]
+
     def row(self, ids: Sequence[int]) -> str:
         """Return the place where a row has been, if it has."""
-        return self._find("rows", ids)[0]
+        return self._find("rows", self._key(ids))[0]
 
     def question(self, ids: Sequence[int]) -> str:
         """Return the place where a prompt has been, if it has, and is no task of many rows."""
-        place, n = self._find("prompts", ids)
+        place, n = self._find("prompts", self._key(ids))
         is_task = n > 1 and n >= min(50, max(5, self.n_prompts / 20), self.n_prompts / 2)
         return "" if is_task else place
 
@@ -59,9 +67,9 @@ class Seen:
         query = f"INSERT OR IGNORE INTO {table} VALUES (?, ?, 1)"
         return bool(self._database.execute(query, values).rowcount)
 
-    def _find(self, table: str, ids: Sequence[int]) -> tuple[str, int]:
+    def _find(self, table: str, key: int) -> tuple[str, int]:
         query = f"SELECT place, n FROM {table} WHERE key = ?"
-        return self._database.execute(query, (self._key(ids),)).fetchone() or ("", 0)
+        return self._database.execute(query, (key,)).fetchone() or ("", 0)
 
     def _key(self, ids: Sequence[int]) -> int:
         return self._hash(array.array("q", ids).tobytes())

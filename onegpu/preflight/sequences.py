@@ -53,7 +53,7 @@ class Sequences:
         self._max_length, self.is_evaluation = max_length, is_evaluation
         self._template = template(tokenizer)
         self._ends = end_ids(tokenizer)
-        self._opener = self._first_special(self._template.answer) if self._template else None
+        self._opener, self._closers = self._turn_marks()
         self.max_id = -1
         self.special_ids: set[int] = set()
         self._added = set(tokenizer.added_tokens_decoder)
@@ -62,11 +62,21 @@ class Sequences:
         self._scripts: dict[str, list[tuple[int, str]]] = {}
         self._n_scripts: collections.Counter[str] = collections.Counter()
 
-    def _first_special(self, text: str) -> int | None:
-        """Return the first special token of a text that does not end a turn."""
+    def _turn_marks(self) -> tuple[int | None, set[int]]:
+        """Return the special token that opens a turn, and those that may end one."""
+        if self._template is None:
+            return None, self._ends
+        start, answer = map(self._specials, (self._template.start, self._template.answer))
+        # A user's turn may have an end of its own, which comes before what opens the answer's
+        opener = next((i for i in (*start, *answer) if i in answer), None)
+        n_before = answer.index(opener) if opener is not None else 0
+        return opener, self._ends | set(answer[:n_before])
+
+    def _specials(self, text: str) -> list[int]:
+        """Return the special tokens of a text that end no answer."""
         special = set(self._tokenizer.added_tokens_decoder) - self._ends
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return next((token_id for token_id in ids if token_id in special), None)
+        return [token_id for token_id in ids if token_id in special]
 
     def measure(self, ids: Sequence[int]) -> None:
         """Keep the highest token and the added ones of a sequence, whatever its kind."""
@@ -131,7 +141,7 @@ class Sequences:
         """Check for a turn that is opened while another is."""
         is_open = False
         for token_id in ids:
-            if token_id in self._ends:
+            if token_id in self._closers:
                 is_open = False
             elif token_id == self._opener:
                 if is_open:

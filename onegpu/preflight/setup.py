@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["examine", "trainable_weights"]
 
-LORA_RATES, FULL_RATES = (5e-5, 5e-3), (1e-7, 5e-4)  # outside of them, a learning rate is unusual
-
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     """Check everything about a trainer but its rows, and add what is wrong to a tally.
@@ -30,7 +28,7 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
         sequences: What its rows were found to hold.
         tally: Where findings go.
     """
-    for check in (_tokenizer, _adapter, _number_types, _rate, _settings, _saving):
+    for check in (_tokenizer, _adapter, _number_types, _settings, _saving):
         check(trainer, tally)
     _new_tokens(trainer, sequences, tally)
     _evaluation(trainer, tally)
@@ -77,7 +75,7 @@ def _adapter(trainer: "Trainer", tally: Tally) -> None:
         targets = getattr(config, "target_modules", None) or ()
         if isinstance(targets, str):
             continue
-        missed = sorted(t for t in targets if not any(p.endswith(f".{t}") for p in places))
+        missed = sorted(t for t in targets if not any(f".{p}".endswith(f".{t}") for p in places))
         if missed and places:
             tally.state("targets-missed", ", ".join(missed))
 
@@ -91,31 +89,6 @@ def _number_types(trainer: "Trainer", tally: Tally) -> None:
         half += [name for name, p in weights if p.dtype == torch.bfloat16]
     if half:
         tally.state("trainable-half", f"{len(half)} of {len(weights)} weights, such as {half[0]}")
-    rate = trainer.args.learning_rate
-    n_coarse = sum(_rounds_away(p, rate) for _, p in weights)
-    if n_coarse > len(weights) / 2:
-        tally.state("updates-rounded", f"{n_coarse} of {len(weights)} weights at {rate:g}")
-
-
-def _rounds_away(weight: "torch.Tensor", rate: float) -> bool:
-    """Return whether most numbers of a weight are too coarse for a step of AdamW."""
-    import torch
-
-    if weight.dtype != torch.bfloat16 or not weight.any():
-        return False
-    # AdamW moves a weight by about the learning rate; bfloat16 has 8 bits of precision
-    return bool(weight.detach().abs().float().median() * 2**-9 > rate)
-
-
-def _rate(trainer: "Trainer", tally: Tally) -> None:
-    low, high = LORA_RATES if _is_adapted(trainer) else FULL_RATES
-    if hasattr(trainer.args, "beta"):  # DPO and KTO take a hundredth of the rate
-        low /= 100
-    rate = trainer.args.learning_rate
-    if not low <= rate <= high:
-        what = "LoRA" if _is_adapted(trainer) else "full fine-tuning"
-        size = "small" if rate < low else "large"
-        tally.state("learning-rate", f"learning_rate={rate:g}", found=f"{size} for {what}")
 
 
 def _settings(trainer: "Trainer", tally: Tally) -> None:

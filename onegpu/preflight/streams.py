@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import Trainer
 
-__all__ = ["N_OF_STREAM", "checked_rows", "evaluation_sets", "lengths"]
+__all__ = ["N_OF_STREAM", "checked_rows", "evaluation_sets", "lengths", "plain"]
 
 N_OF_STREAM = 10_000  # rows of a streamed data set that are looked at
 
 
 def checked_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a data set that are looked at: all, or the first ones of a stream."""
-    return iter(rows) if hasattr(rows, "__len__") else itertools.islice(rows, N_OF_STREAM)
+    found = iter(rows) if hasattr(rows, "__len__") else itertools.islice(rows, N_OF_STREAM)
+    return map(plain, found)
+
+
+def plain(row: Any) -> Any:
+    """Return a row whose tensors and arrays are lists and numbers; what is no row as it is."""
+    if not isinstance(row, Mapping):
+        return row
+    return {name: _listed(value) for name, value in row.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, list) and value and hasattr(value[0], "tolist"):
+        return [_listed(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def evaluation_sets(trainer: "Trainer") -> dict[str, Iterable[Mapping[str, Any]]]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import is_conversation, trained_columns
+from onegpu.preflight.calls import unknown_tools
 from onegpu.preflight.conversations import Problem
-from onegpu.preflight.forms import functions, with_texts
+from onegpu.preflight.forms import with_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,6 +52,8 @@ class Texts:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self._known = set(tokenizer.added_tokens_encoder)
         self._template = str(tokenizer.chat_template or "")
+        ends = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token)
+        self._structural = {t for t in self._known if t in ends or t in self._template}
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._normalizer = getattr(backend, "normalizer", None)
 
@@ -76,7 +79,7 @@ class Texts:
                 mark = pattern.search(text)
                 if mark and not pattern.search(asked):  # if there, it is the subject
                     found.setdefault(code, f"{mark[0].strip()!r} in {name}")
-        for name in _unknown_tools(row):
+        for name in unknown_tools(row):
             found.setdefault("unknown-tool", name)
         return list(found.items())
 
@@ -87,7 +90,7 @@ class Texts:
         for special in SPECIAL.finditer(text):
             token = special[0].rstrip()
             is_html = token == "</s>" and "<s>" in text
-            if token in self._known and is_content:
+            if token in self._structural and is_content:
                 yield "template-twice", token
             if token not in self._known and token not in self._template and not is_html:
                 yield "foreign-tokens", token
@@ -159,15 +162,3 @@ def _decomposed_word(text: str) -> str:
         return ""
     words = (word for word in text.split() if len(unicodedata.normalize("NFC", word)) < len(word))
     return next(words, "")
-
-
-def _unknown_tools(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the tools that a row calls and does not declare, if it declares any."""
-    declared = [tool.get("name") for tool in functions(row.get("tools"))]
-    if not declared or None in declared:
-        return
-    for column in trained_columns(row):
-        for turn in row[column] if is_conversation(row[column]) else []:
-            for call in functions(turn.get("tool_calls")):
-                if call.get("name") not in declared:
-                    yield str(call.get("name"))

@@ -178,11 +178,11 @@ def test_pages_link_to_what_exists(path):
         "notebooks/09_nowhere.ipynb#1.-The-question",
         "notebooks/00_tldr.ipynb#setup",  # Jupyter keeps capitals
         "NOTES.md#no-such-heading",
-        "#Working-on-it",  # GitHub does not
+        "#Two-commands",  # GitHub does not
         "https://" + "pypi.example/project/trl/",  # Chapter 5 linked such pages five times
     ],
 )
 def test_a_link_that_leads_nowhere_is_found(link):
     assert link_problems(ROOT / "README.md", f"[here]({link})")
-    good = "[a](#working-on-it) [b](notebooks/00_tldr.ipynb#Setup) [c](https://x.org/#y)"
+    good = "[a](#two-commands) [b](notebooks/00_tldr.ipynb#Setup) [c](https://x.org/#y)"
     assert link_problems(ROOT / "README.md", good) == []

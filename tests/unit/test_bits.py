@@ -2,6 +2,7 @@
 
 import math
 import re
+import struct
 
 import ml_dtypes
 import numpy as np
@@ -136,9 +137,22 @@ def test_what_lies_past_the_largest_value():
     assert math.isnan(bits.decode(bits.encode(math.nan, "fp8_e4m3"), "fp8_e4m3"))
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "bf16"])
+def test_fp64_is_how_python_keeps_a_float():
+    patterns = np.random.default_rng(2).integers(0, 2**64, 10_000, dtype=np.uint64)
+    numbers = [*patterns.view(np.float64).tolist(), 0.0, -0.0, 5e-324, math.inf, math.nan]
+    for value in numbers:
+        (pattern,) = struct.unpack(">Q", struct.pack(">d", value))
+        digits = bits.encode(value, "fp64")
+        if math.isnan(value):
+            assert math.isnan(bits.decode(digits, "fp64"))
+        else:
+            assert digits == f"{pattern:064b}" and bits.decode(digits, "fp64") == value
+
+
+@pytest.mark.parametrize("name", ["fp64", "fp32", "fp16", "bf16"])
 def test_limits_are_those_of_torch(name):
-    kind, limits = bits.FORMATS[name], torch.finfo(TORCH.get(name, torch.float32))
+    wide = {"fp64": torch.float64, "fp32": torch.float32}
+    kind, limits = bits.FORMATS[name], torch.finfo({**TORCH, **wide}[name])
     assert (kind.largest, kind.gap_at_1) == (limits.max, limits.eps)
     assert (kind.smallest_normal, kind.smallest) == (
         limits.tiny,
@@ -197,6 +211,15 @@ def test_an_explanation_names_the_fields():
     assert "NaN" in repr(bits.explain(math.nan, "fp8_e4m3"))
     assert "1 × -128" in repr(bits.explain(-3, "int8"))
     assert "row 4 of the table" in repr(bits.explain(-0.3, "nf4"))
+
+
+def test_an_explanation_names_the_format_as_the_text_does():
+    """It said fp8_e4m3 where the text says FP8 E4M3."""
+    names = {"fp8_e4m3": "FP8 E4M3", "nf4": "NF4", "e8m0": "E8M0", "int8": "int8"}
+    for key, name in names.items():
+        shown = bits.explain(1, key)
+        assert repr(shown).splitlines()[0] == f"1 in {name}"
+        assert shown._repr_html_().startswith(f"<p>1 in {name}</p>")
 
 
 def test_explanations_add_up():

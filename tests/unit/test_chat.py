@@ -1,72 +1,8 @@
-"""What inspectors and scores show, compared with counts by hand."""
+"""What inspectors show, compared with counts by hand."""
 
 import pytest
 
-from onegpu import chat, evaluation
-
-
-def test_exact_match_by_hand():
-    assert evaluation.exact_matches([" a", "b", "c."], ["a ", "b", "c"]) == [True, True, False]
-    with pytest.raises(ValueError, match="1 answers for 2 references"):
-        evaluation.exact_matches(["a"], ["a", "b"])
-    with pytest.raises(ValueError, match="at least one"):
-        evaluation.exact_matches([], [])
-
-
-def test_chrf_by_hand():
-    """'ab' against 'ac': 1 of 2 unigrams and 0 of 1 bigrams match, in precision and recall."""
-    expected = 100 * (1 / 2 + 0 / 1) / 2
-    assert evaluation.score(["ab"], ["ac"]).chrf == pytest.approx(expected, abs=0.01)
-    assert evaluation.score(["ab"], ["ab"]).exact_match == 1
-
-
-@pytest.mark.parametrize(
-    ("n_right", "n_answers", "low", "high"),
-    [(38, 40, 0.835, 0.986), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (15, 50, 0.191, 0.4375)],
-)
-def test_the_interval_is_wilsons(n_right, n_answers, low, high):
-    """Where none or all are right, the usual interval has no width, as if ten were proof."""
-    found = evaluation.interval(n_right, n_answers)
-    assert found == pytest.approx((low, high), abs=5e-4)
-
-
-def test_the_ends_of_the_interval_are_where_a_test_would_just_reject():
-    """By its definition: the observed share is 1.96 standard errors from either end."""
-    for end in evaluation.interval(7, 20):
-        assert abs(7 / 20 - end) == pytest.approx(1.959964 * (end * (1 - end) / 20) ** 0.5)
-
-
-def test_an_interval_holds_the_share_that_it_is_of():
-    """All of 14 right had an interval that ended at 0.9999999999999998, and a chart refused it."""
-    for n_answers in range(1, 200):
-        assert evaluation.interval(n_answers, n_answers)[1] == 1.0
-        assert evaluation.interval(0, n_answers)[0] == 0.0
-
-
-def test_an_interval_needs_answers():
-    for n_right, n_answers in ((0, 0), (3, 2), (-1, 2)):
-        with pytest.raises(ValueError, match=f"{n_right} of {n_answers} right"):
-            evaluation.interval(n_right, n_answers)
-
-
-def test_compare_counts_each_group():
-    table = evaluation.compare(
-        ["x", "x", "c"],
-        ["a", "x", "c"],
-        references=["a", "b", "c"],
-        groups={"first two": [True, True, False], "last": [False, False, True]},
-    )
-    assert table["sentences"].to_dict() == {"all": 3, "first two": 2, "last": 1}
-    assert table["exact before"].to_dict() == {"all": 1, "first two": 0, "last": 1}
-    assert table["exact after"].to_dict() == {"all": 2, "first two": 1, "last": 1}
-    assert table.loc["all", "chrF after"] > table.loc["all", "chrF before"]
-    assert table.loc["first two", "chrF after"] == evaluation.score(["a", "x"], ["a", "b"]).chrf
-    with pytest.raises(ValueError, match="before has 2 answers for 3 references"):
-        evaluation.compare("ab", "abc", references="abc", groups={})
-    with pytest.raises(ValueError, match="after has 4 answers for 3 references"):
-        evaluation.compare("abc", "abcd", references="abc", groups={})
-    with pytest.raises(ValueError, match="group 'none' marks 0 of 3"):
-        evaluation.compare("abc", "abc", references="abc", groups={"none": [False] * 3})
+from onegpu import chat
 
 
 def test_token_view_marks_the_learned_tokens(tokenizer):

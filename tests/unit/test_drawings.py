@@ -59,6 +59,9 @@ NEXT = [
     {".": 0.51, ",": 0.3, " and": 0.05},
     {" The": 0.3, "\n": 0.2},
 ]
+HEARD = [("empty", 32.0), ("empty", 32.0), ("bmm", 4096.0), ("_softmax", 8192.0)]
+HEARD += [("_to_copy", 4096.0)]
+FOUR_BITS = {"MXFP4": (32, "E8M0", 8), "NVFP4": (16, "E4M3", 8), "NF4": (64, "FP32", 32)}
 DRAWINGS = {  # name: how it is drawn
     "generation_loop": lambda: figures.generation_loop(
         ["The", " capital", " of", " France", " is"], NEXT
@@ -78,10 +81,20 @@ DRAWINGS = {  # name: how it is drawn
         ROW, text="".join(PIECES), pieces=PIECES, encoded=ENCODED
     ),
     "label_shift": lambda: figures.label_shift(PIECES, ENCODED[0]["labels"], end="<|im_end|>"),
+    "template_roles": lambda: figures.template_roles(
+        {
+            "SmolLM2": (f"<|im_start|>system\n{'You ' * 18}\n", "<|im_end|>\n", "<|im_end|>\n"),
+            "Mistral": ("<s>[INST] ", " [/INST] ", "</s>"),
+        },
+        question="Hi.",
+        answer="Hello.",
+    ),
     "attention_masks": lambda: figures.attention_masks([4, 3]),
     "attention_masks of three": lambda: figures.attention_masks([5, 2, 3]),
     "padding_packing": lambda: figures.padding_packing([42, 45, 53, 37, 35], max_length=128),
     "deployment_path": figures.deployment_path,
+    "super_blocks": lambda: figures.super_blocks({"ours, most": 576, "8B, most": 4096}),
+    "super_blocks, one": lambda: figures.super_blocks({"tiny": 64}),
     "parity": lambda: figures.parity(SAID, SAID, mean_kl=2e-5, verdict="THE SAME MODEL"),
     "parity, other": lambda: figures.parity(SAID, OTHER, mean_kl=None, verdict=NOT),
     "journey": figures.journey,
@@ -91,6 +104,8 @@ DRAWINGS = {  # name: how it is drawn
     "choose_format": figures.choose_format,
     "triage": figures.triage,
     "tunnel": figures.tunnel,
+    "planning": lambda: figures.planning(HEARD, limit_mib=14909, card="T4"),
+    "planning of little": lambda: figures.planning([("mm", 43)], limit_mib=14909, card="T4"),
     "training_step": figures.training_step,
     "step_dtypes in bf16": lambda: figures.step_dtypes("bf16"),
     "step_dtypes in fp16": lambda: figures.step_dtypes("fp16"),
@@ -99,7 +114,10 @@ DRAWINGS = {  # name: how it is drawn
     "block_memory": lambda: figures.block_memory(dict(zip(transformer.PARTS, BYTES, strict=True))),
     "step_memory": lambda: figures.step_memory(LORA_STEP, limit_gib=14.6, card="T4"),
     "step_memory, too much": lambda: figures.step_memory(FULL_STEP, limit_gib=14.6, card="T4"),
-    "bit_fields": lambda: figures.bit_fields({"fp32": (1, 8, 23), "NVFP4 scale": (1, 4, 3)}),
+    "bit_fields": lambda: figures.bit_fields({"FP32": (1, 8, 23), "NVFP4 scale": (1, 4, 3)}),
+    "integer_circle": figures.integer_circle,
+    "integer_circle of 3 bits": lambda: figures.integer_circle(3),
+    "shared_scales": lambda: figures.shared_scales(FOUR_BITS),
     "transformer_block": lambda: transformer.transformer_block(SHARES, n_blocks=30),
 }
 

@@ -42,6 +42,63 @@ def test_a_row_keeps_its_tokens_and_labels_and_is_padded_to_the_longest():
         figures.row_to_batch(row, text="", pieces=PIECES[1:], encoded=rows)
 
 
+def test_the_answer_is_marked_in_the_row_and_in_its_text():
+    """A shared color says from the first strip on what will be learned."""
+    row = {"prompt": [{"role": "user", "content": "Q"}], "completion": "An answer."}
+    ax = figures.row_to_batch(
+        row, text="<s>Q\nAn answer.<end>\n", pieces=PIECES, encoded=encoded((3, 5))
+    )
+    inks = {text.get_text(): text.get_color() for text in ax.texts}
+    for line in ("completion  An answer.", "An answer.<end>↵"):
+        assert inks[line] == kit.ROLES["trained"].ink
+    for line in ("prompt      user: Q", "<s>Q↵"):
+        assert inks[line] == kit.ROLES["data"].ink
+
+
+def test_a_template_is_drawn_whole_and_only_question_and_answer_have_a_color():
+    parts = {
+        "A": ("<s>[", "]\n", "</s>"),
+        "B": ("x" * 80 + "\n<user>", "<bot>", "\n<end>\n"),
+        "C": ("<q>", "<e>\n<a>", "<e>\n"),
+    }
+    ax = figures.template_roles(parts, question="Hi.", answer="Hello.")
+    lines = {}
+    for text in ax.texts[:-3]:  # the key comes last
+        (x, y), shown = text.get_position(), text.get_text()
+        lines.setdefault(round(y, 3), []).append((x, shown, text.get_color()))
+    found = [
+        "".join(shown for _, shown, _ in sorted(line) if shown not in parts)
+        for line in lines.values()
+    ]
+    assert found == [
+        "<s>[Hi.]↵Hello.</s>",
+        "x" * 80 + "↵",
+        "<user>Hi.<bot>Hello.↵<end>↵",
+        "<q>Hi.<e>↵",
+        "<a>Hello.<e>↵",
+    ]
+    inks = {kit.ROLES[role].ink: role for role in ("plain", "data", "trained")}
+    colored = [(shown, inks[ink]) for line in lines.values() for _, shown, ink in sorted(line)]
+    assert {shown for shown, role in colored if role == "data"} == {"Hi."}
+    answers = {shown for shown, role in colored if role == "trained"}
+    assert answers == {"Hello.</s>", "Hello.↵<end>↵", "Hello.<e>↵"}
+    for patch, role in zip(ax.patches[:-3], fills(ax), strict=False):
+        (text,) = [
+            text
+            for text in ax.texts
+            if inks.get(text.get_color()) == role
+            and patch.get_y() < text.get_position()[1] < patch.get_y() + patch.get_height()
+        ]
+        assert text.get_position()[0] == pytest.approx(patch.get_x())
+
+
+def test_a_template_without_three_parts_or_with_an_endless_line_is_refused():
+    with pytest.raises(ValueError, match="A: 2 parts"):
+        figures.template_roles({"A": ("<s>", "</s>")}, question="Hi.", answer="Hello.")
+    with pytest.raises(ValueError, match="A: a line of 90 letters, 84 fit the page"):
+        figures.template_roles({"A": ("x" * 81, "", "")}, question="Hi.", answer="Hello.")
+
+
 def arrows(ax):
     """Return for each arrow from where to where it runs."""
     return [(note.xyann, note.xy) for note in ax.texts if hasattr(note, "xyann")]
@@ -55,7 +112,7 @@ def test_each_token_points_to_the_label_after_it():
     ends = [(start[0], end[0]) for start, end in arrows(ax)]
     assert np.array(ends) == pytest.approx(np.array([centers[:-1], centers[1:]]).T)
     assert fills(ax)[len(PIECES) :] == ["plain"] * 3 + ["trained"] * 5
-    assert "it learns to stop" in words(ax)
+    assert "it learns to stop" in words(ax) and "harmless" in words(ax)
 
 
 def test_an_end_token_without_a_label_is_wrong():

@@ -29,9 +29,26 @@ def test_the_path_has_its_stations_in_order_and_a_fault_beside_each_arrow():
     ax = figures.deployment_path()
     places = {text.get_text(): text.get_position()[1] for text in ax.texts if text.get_text()}
     path = ("adapter", "merged model", "GGUF, 16 bits", "GGUF, quantized", "server", "chat client")
+    path = (*path, "parity: still the same model?")
     assert [*path] == sorted(path, key=places.__getitem__, reverse=True)
     fault = places["merged into 4 bits: the adapter is gone"]
     assert places["merged model"] < fault < places["adapter"]
+
+
+def test_super_blocks_are_as_many_as_fit_and_the_rest_is_marked():
+    ax = figures.super_blocks({"small": 576, "wide": 4096})
+    widths = [round(patch.get_width(), 9) for patch in ax.patches]
+    assert len(widths) == 2 + 1 + 16
+    whole, rest = widths[0], widths[2]
+    assert widths == [whole, whole, rest] + [whole] * 16 and rest == pytest.approx(whole / 4)
+    assert "2 × 256, and 64 left over ✗" in words(ax) and "16 × 256 ✓" in words(ax)
+    assert "small: 576 weights are 2 × 256, and 64 left over" in alt_text(ax.figure)
+
+
+@pytest.mark.parametrize("rows", [{}, {"none": 0}])
+def test_rows_without_weights_are_refused(rows):
+    with pytest.raises(ValueError, match="rows must have weights"):
+        figures.super_blocks(rows)
 
 
 def test_parity_shows_equal_sides_and_their_least_sure_place():

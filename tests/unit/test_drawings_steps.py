@@ -118,8 +118,28 @@ def test_a_step_with_another_kind_of_memory_is_refused():
         figures.step_memory({"load": {"cache": 1.0}}, limit_gib=10, card="T4")
 
 
+def test_a_plan_piles_up_what_it_heard_and_marks_what_crosses_the_limit():
+    heard = [("empty", 100.0), ("bmm", 400.0), ("softmax", 600.0)]
+    ax = figures.planning(heard, limit_mib=1000, card="T4")
+    (line,) = ax.lines
+    (limit,) = set(line.get_ydata())
+    allocator, *added = filled(ax, "memory")
+    (crossing,) = filled(ax, "wrong")
+    floor = added[0][1]
+    tops = [1000 * (y1 - floor) / (limit - floor) for _, _, _, y1 in [*added, crossing]]
+    assert tops == pytest.approx([100, 500, 1100])
+    assert 1000 * (crossing[1] - floor) / (limit - floor) == pytest.approx(500)
+    assert allocator[1] > limit and {"T4: 1,000 MiB", "+600 MiB ✗"} <= set(texts(ax))
+    assert "softmax 600" in ax.get_label() and "Together 1,100 MiB" in ax.get_label()
+
+
+def test_a_plan_that_heard_nothing_is_refused():
+    with pytest.raises(ValueError, match="give operations, and MiB of 0 or more"):
+        figures.planning([], limit_mib=1000, card="T4")
+
+
 def test_bit_fields_are_as_wide_as_they_have_bits():
-    ax = figures.bit_fields({"fp16": (1, 5, 10), "e8m0": (0, 8, 0)})
+    ax = figures.bit_fields({"FP16": (1, 5, 10), "E8M0": (0, 8, 0)})
     *fields, _, _, _ = ax.patches  # three are the key's
     bit = fields[0].get_width()
     widths = [round(field.get_width() / bit, 3) for field in fields]
@@ -127,7 +147,7 @@ def test_bit_fields_are_as_wide_as_they_have_bits():
     lefts = [round((field.get_x() - fields[0].get_x()) / bit, 3) for field in fields]
     assert lefts == [0, 1, 6, 0]
     colors = [to_hex(field.get_facecolor()) for field in fields]
-    assert len(set(colors)) == 3 and colors[3] == colors[1], "e8m0 has exponent bits alone"
+    assert len(set(colors)) == 3 and colors[3] == colors[1], "E8M0 has exponent bits alone"
     assert [len(lines.get_paths()) for lines in ax.collections] == [0, 4, 9, 7]
     written = [text.get_text() for text in ax.texts]
-    assert written[:5] == ["fp16", "1", "5", "10", "16 bits"]
+    assert written[:5] == ["FP16", "1", "5", "10", "16 bits"]

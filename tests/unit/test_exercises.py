@@ -1,6 +1,7 @@
 """Exercises: every solution is right, plausible wrong answers are told what is wrong with them."""
 
 import ast
+import copy
 import itertools
 import json
 import math
@@ -50,6 +51,53 @@ def e5m2(bias: int = 15, subnormal: bool = True, special: bool = True):
 
 
 EXERCISES = found()
+MODELFILE = '''
+FROM yoda-Q8_0.gguf
+TEMPLATE """{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+SYSTEM """Translate to Yoda-speak."""
+PARAMETER stop <|im_end|>
+PARAMETER temperature 0
+'''
+
+
+ALL_LINEAR = {"r": 16, "target_modules": "all-linear"}
+
+
+def accumulating(weigh: str = "tokens", zero: str = "once"):
+    """Return a way to add up the gradients of micro-batches, right or with a mistake."""
+
+    def accumulate(model, micro_batches):
+        first = 0 if weigh == "all labels" else 1
+        counts = [(b["labels"][:, first:] != -100).sum().item() for b in micro_batches]
+        shares = {"rows": [1 / len(counts)] * len(counts), "sum": [1] * len(counts)}
+        total = 0.0
+        if zero == "once":
+            model.zero_grad()
+        for i, batch in enumerate(micro_batches):
+            if zero == "each":
+                model.zero_grad()
+            loss = model(**batch).loss * shares.get(weigh, [n / sum(counts) for n in counts])[i]
+            loss.backward()
+            total += loss.item()
+        return total
+
+    return accumulate
+
+
+def checkpointing(copied=("model", "optimizer"), random=None, averages: bool = True):
+    """Return a way to make a checkpoint, right or with a mistake."""
+
+    def checkpoint(model, optimizer):
+        kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+        kept |= {name: copy.deepcopy(kept[name]) for name in copied}
+        if not averages:
+            kept["optimizer"]["state"] = {}
+        return kept | {"random": torch.get_rng_state() if random is None else random}
+
+    return checkpoint
 
 
 def nf4(weight):
@@ -99,22 +147,6 @@ def turns(answer_too: bool = False, end_too: bool = True):
         return labels
 
     return mask
-
-
-def best_fit(ordered: bool = True, room: int = 0):
-    """Return a packer that does not sort, or that leaves room."""
-
-    def pack(lengths, max_length):
-        bins = []
-        for length in sorted(lengths, reverse=True) if ordered else lengths:
-            fitting = [b for b in bins if sum(b) + length <= max_length - room]
-            if fitting:
-                max(fitting, key=sum).append(length)
-            else:
-                bins.append([length])
-        return bins
-
-    return pack
 
 
 def loss_of(model, tokens, place=None):
@@ -236,21 +268,32 @@ WRONG = {
         folding(lambda system, first: first.update(content=f"{first['content']}\n\n{system}")),
     ],
     "4.2": [
+        lambda question, answer, follow_up: f"{question}\n{answer}\n{follow_up}",  # one message
+        lambda question, answer, follow_up: (  # no turn of the user's after it
+            f"{question}<|im_end|>\n<|im_start|>assistant\n{answer}{follow_up}"
+        ),
+        lambda question, answer, follow_up: (  # a line break is missing
+            f"{question}<|im_end|><|im_start|>assistant\n{answer}<|im_end|>\n"
+            f"<|im_start|>user\n{follow_up}"
+        ),
+        lambda question, answer, follow_up: [{"role": "user", "content": question}],
+    ],
+    "4.3": [
         turns(answer_too=True),
         turns(end_too=False),
         lambda ids, answer_id, end_id: [
             i if answer_id in ids[:n] else -100 for n, i in enumerate(ids)
         ],
     ],
-    "4.3": [
-        lambda lengths, max_length: [[length] for length in lengths],
-        best_fit(ordered=False),
-        best_fit(room=1),
-    ],
-    "4.4": [
-        lambda lengths: list(range(sum(lengths))),
-        lambda lengths: [p for n in lengths for p in range(1, n + 1)],
-        lambda lengths: [number for number, n in enumerate(lengths) for _ in range(n)],
+    "4.4": [61, 62, 56, 58, 42.5],  # the longest, its line break too, one off, the mean
+    "4.5": [
+        lambda labels, end: labels,  # everything
+        lambda labels, end: labels.masked_fill(labels == end, -100),  # all but the end
+        lambda labels, end: labels.masked_fill(labels != end, 0),  # 0 is a token, not a mask
+        lambda labels, end: torch.full_like(labels, -100),
+        lambda labels, end: torch.full_like(labels, end),  # every position is an end
+        lambda labels, end: labels.masked_fill(labels != end, -100).roll(1, dims=1),  # shifted
+        lambda labels, end: labels[:1].masked_fill(labels[:1] != end, -100),  # one row
     ],
     "5.1": [
         lambda n_frozen, n_trained, bits: (n_frozen + n_trained) * bits / 8 + n_trained * 12,
@@ -258,68 +301,100 @@ WRONG = {
         lambda n_frozen, n_trained, bits: n_frozen * bits + n_trained * 16,  # bits for bytes
     ],
     "5.2": [
-        lambda losses, counts: sum(losses) / len(losses),
-        lambda losses, counts: sum(a * b for a, b in zip(losses, counts, strict=True)),
-        lambda losses, counts: sum(losses) / sum(counts),
+        {"batch": 8, "lora": ALL_LINEAR, "quantization": "nf4-double"},  # doesn't fit
+        {"batch": 2, "lora": ALL_LINEAR},  # 16 bits don't, either
+        {"batch": 1, "lora": ALL_LINEAR, "quantization": "nf4-double"},  # twice the passes
+        {"batch": 3, "lora": ALL_LINEAR, "quantization": "nf4-double"},  # not eight rows
+        {"batch": 4, "seq": 2048, "lora": ALL_LINEAR, "quantization": "nf4-double"},
+        {"batch": 2, "lora": {"r": 16}, "quantization": "nf4-double"},  # PEFT's two layers
     ],
     "5.3": [
-        lambda batch, largest: (min(batch, largest), -(-batch // largest)),  # rows left over
-        lambda batch, largest: (1, batch),
-        lambda batch, largest: (batch, 1),
+        accumulating(weigh="rows"),
+        accumulating(weigh="sum"),
+        accumulating(weigh="all labels"),
+        accumulating(zero="never"),
+        accumulating(zero="each"),
     ],
     "5.4": [
-        lambda step, n_steps, n_warmup, highest: highest * min(1, step / n_warmup),
-        lambda step, n_steps, n_warmup, highest: (
-            highest * (1 + math.cos(math.pi * step / n_steps)) / 2
-        ),
-        lambda step, n_steps, n_warmup, highest: (
-            highest * min(step / n_warmup, (n_steps - step) / (n_steps - n_warmup))  # linear
-        ),
+        checkpointing(copied=("optimizer",)),
+        checkpointing(copied=("model",)),
+        checkpointing(random=torch.Generator().get_state()),
+        checkpointing(averages=False),
+        lambda model, optimizer: {"model": copy.deepcopy(model.state_dict())},
     ],
     "6.1": [
-        lambda columns: "Q4_K",
-        lambda columns: "Q4_K" if columns % 256 == 0 else "Q5_0",
-        lambda columns: "Q4_K" if columns >= 256 else "Q5_0",
+        "q6_k",  # the weights alone fit
+        "q4_k_m",  # fits, but a larger one does, too
+        "q8_0",
+        "q2_k",
     ],
     "6.2": [
-        lambda ours, theirs: sum(a == b for a, b in zip(ours, theirs, strict=False)),
-        lambda ours, theirs: len(ours),
-        lambda ours, theirs: min(len(ours), len(theirs)),
+        {0.003: (39, 0.0002), 0.03: (39, 0.002)},  # too few
+        {0.003: (39, 0.0002), 0.1: (35, 0.03), 0.3: (0, 8.7)},  # nobody is fooled
+        {0.003: (39, 0.0002), 0.03: (39, 0.002), 0.1: (35, 0.03)},  # most answers remain
+        {0.003: (39, 0.0002), 0.03: (39, 0.002), 0.3: (0, 0.001)},  # nearer with more noise
+        {0.0: (40, 0.0), 0.03: (39, 0.002), 0.3: (0, 8.7)},
     ],
     "6.3": [
-        lambda p, q: sum(a * math.log2(a / b) for a, b in zip(p, q, strict=True) if a),  # in bits
-        lambda p, q: sum(b * math.log(b / a) for a, b in zip(p, q, strict=True) if a),  # reversed
-        lambda p, q: sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)),  # log of 0
+        "What is the capital of France?",
+        "DON'T stop, it's 2026",  # capitals and digits: other pieces, the same tokens
+        "One line\nand another",  # a line break after a letter
+        "a  b   c\n\n  d",  # the chapter's own
+        "Thank you!\n\n" + "What is the capital of France, and what of Spain? " * 2,
+        42,
+    ],
+    "6.4": [
+        MODELFILE.replace('SYSTEM """Translate to Yoda-speak."""\n', ""),
+        MODELFILE.replace("{{ end }}<|im_start|>assistant\n", "{{ end }}"),
+        MODELFILE.replace("{{ .Role }}\n", r"{{ .Role }}\n"),
+        MODELFILE.replace("stop <|im_end|>", "stop </s>"),
+        MODELFILE.replace("PARAMETER temperature 0\n", ""),
+        MODELFILE.replace("{{ .Content }}", "{{ .Role }}"),
     ],
     "B.1": [
-        lambda value, mantissa_bits: 2.0**-mantissa_bits,  # the gap at 1, everywhere
-        lambda value, mantissa_bits: value * 2.0**-mantissa_bits,  # grows inside a power of two
-        lambda value, mantissa_bits: 2.0 ** (math.frexp(value)[1] - mantissa_bits),  # twice
+        lambda step, mantissa_bits: 2.0 ** (mantissa_bits + 1) * step,  # no power of two
+        lambda step, mantissa_bits: 2.0 ** (math.ceil(math.log2(step)) + mantissa_bits),  # a gap
+        lambda step, mantissa_bits: 2.0 ** (math.floor(math.log2(step)) + mantissa_bits + 1),
+        lambda step, mantissa_bits: 2.0 ** (math.floor(math.log2(step)) + mantissa_bits + 2),
     ],
     "B.2": [e5m2(bias=16), e5m2(subnormal=False), e5m2(special=False)],
     "B.3": [
-        lambda gradients: 2.0 ** math.ceil(math.log2(65504 / max(map(abs, gradients)))),
-        lambda gradients: 2.0 ** math.floor(math.log2(65504 / max(gradients))),  # signs
-        lambda gradients: 65504 / max(map(abs, gradients)),  # no power of two
+        lambda x: x.square().mean().sqrt(),  # the one that breaks
+        lambda x: x.float().square().mean().sqrt().half(),  # leaves FP16
+        lambda x: 256 * (x / 256).square().mean().sqrt(),  # small numbers vanish
+        lambda x: x.abs().max() * (x / x.abs().max()).square().mean().sqrt(),  # NaN of zeros
+        lambda x: math.sqrt(sum(number**2 for number in x.tolist()) / len(x)),
+    ],
+    "B.4": [
+        lambda block: 2.0 ** (math.floor(math.log2(block.abs().max().item())) - 2),  # the rule's
+        lambda block: 2.0 ** (math.floor(math.log2(block.abs().max().item())) - 1),  # never clips
+        lambda block: 2.0 ** math.ceil(math.log2(block.abs().max().item() / 6)),  # clips nothing
+        lambda block: block.abs().max().item() / 6,  # no power of two
+        lambda block: -1.0,
     ],
 }
 
 
-def namespace(path: Path) -> dict:
-    """Return the names that a notebook imports."""
+def namespace(path: Path, solution: str = "") -> dict:
+    """Return the names that a notebook imports, and its functions that a solution calls."""
     names: dict = {}
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code" and "install" not in cell.metadata.get("tags", []):
             body = ast.parse(cell.source).body
-            imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
-            exec(compile(ast.Module(imports, []), path.name, "exec"), names)
+            kept = [
+                node
+                for node in body
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                or (isinstance(node, ast.FunctionDef) and f"{node.name}(" in solution)
+            ]
+            exec(compile(ast.Module(kept, []), path.name, "exec"), names)
     return names
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_the_solution_is_right(exercise):
     name, _, solution, path = EXERCISES[exercise]
-    names = namespace(path)
+    names = namespace(path, solution)
     exec(solution, names)
     assert exercises.check(exercise, names[name]).status == "right"
 

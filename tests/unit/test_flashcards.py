@@ -31,12 +31,13 @@ COMPUTED = {
     "lora-rank-parameters": f"{2048 * 8 + 8 * 512}",
     "standing-bytes": f"{(100e6 * 4 + 1e6 * 128) / 8 / 1e6:.0f}",
     "size-of-the-logits": f"{4 * 49152 // 256}",  # a MiB is 1,024 x 256 floats
+    "scores-of-a-long-row": f"{32 * 8192 // 2**16}",  # a GiB is 2**29 numbers of 2 bytes
     "bits-of-q8-0": f"{(32 * 8 + 16) / 32}",
     "mean-of-means": f"{sum([1] * 10 + [2] * 30) / 40}",
     "twos-complement": f"−{256 - 200}",
     "bits-of-mxfp4": f"{(32 * 4 + 8) / 32}",
     "norm-in-fp16": f"{2**16}",
-    "smallest-update": f"{0.02 * 2**-9:.5f}",
+    "smallest-update": f"{2**-14:.5f}",  # half of BF16's gap from 2**-6 to 2**-5
     "positions-of-a-packed-row": "0, 1, 2, 0, 1",
 }
 

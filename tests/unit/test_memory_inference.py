@@ -85,6 +85,25 @@ def test_weights_are_as_large_as_published_files(name, kind, size, unit, served)
     assert planned == pytest.approx(size * unit, rel=0.01, abs=12e6)
 
 
+def test_types_of_a_model_of_normal_shape_by_hand():
+    """Q6_K: the output matrix, and half of the value and down projections. Norms are F32."""
+    hidden, inner, values, vocab = 4096, 14336, 1024, 128_256
+    better = vocab * hidden + 16 * (values * hidden + inner * hidden)
+    found = memory.gguf_types("Llama-3.1-8B", kind="q4_k_m")
+    assert list(found) == ["Q4_K", "Q6_K", "F32"]
+    assert found["Q6_K"] == better and found["F32"] == (2 * 32 + 1) * hidden
+    assert sum(found.values()) == 8_030_261_248  # its parameters
+
+
+def test_rows_that_256_does_not_divide_get_larger_types():
+    """Of SmolLM2-135M only down projections, of 1,536 weights a row, are in K-quants."""
+    found = memory.gguf_types("SmolLM2-135M", kind="q4_k_m")
+    assert found["Q4_K"] + found["Q6_K"] == 30 * 576 * 1536
+    assert found["Q5_0"] > sum(found.values()) / 2
+    with pytest.raises(ValueError, match="kind is 'q2_k': choose one of f16"):
+        memory.gguf_types("SmolLM2-135M", kind="q2_k")
+
+
 @pytest.fixture(scope="module")
 def small_files(tmp_path_factory):
     """The embedded model as GGUF files of several kinds, made by llama.cpp."""

@@ -31,7 +31,7 @@ def names(ax):
     return [tick.get_text() for tick in ax.get_yticklabels()]
 
 
-WAYS = {("all weights", "BF16"): (1.0, 3.0), ("LoRA", "NF4"): (3.0, 1.0)}
+WAYS = {"LoRA": (2.0, 4.0), "NF4": (3.0, 3.0), "half": (1.0, 2.0), "same": (2.0, 3.9)}
 SETTINGS = {"rank": {"1": [4.0, 6.0], "16": [1.0, 3.0]}, "alpha": {"8": [8.0], "32": [1.0, 3.0]}}
 CHARTS = {  # name: how it is drawn
     "loss_curve": lambda: plots.loss_curve([10, 20], [1.5, 0.5]),
@@ -63,7 +63,7 @@ CHARTS = {  # name: how it is drawn
         phases=[(0, "load"), (2, "forward\nstep 1")],
         limit=("a T4", 14.6),
     ),
-    "trade_off": lambda: plots.trade_off(WAYS, baselines={"all weights": (2, 4), "LoRA": (2, 2)}),
+    "trade_off": lambda: plots.trade_off(WAYS, baseline="LoRA", what="a step"),
     "histogram": lambda: plots.histogram([0, 0, 0, 1], normal=True),
     "normal_levels": lambda: plots.normal_levels([-0.5, 0.5], [-1, 0, 1]),
     "number_lines": lambda: plots.number_lines({"INT4": [-1, 0.5], "FP4": [2]}),
@@ -340,17 +340,25 @@ def test_memory_timeline_shows_a_peak_of_one_allocation():
         plots.memory_timeline({"weights": []}, phases=[(0, "load")])
 
 
-def test_trade_off_compares_each_change_with_its_own_baseline():
-    ax = plots.trade_off(WAYS, baselines={"all weights": (2, 4), "LoRA": (2, 2)})
-    assert names(ax) == ["all weights, plus", "BF16", "LoRA, plus", "NF4"]
-    drawn = {
-        marker: [line.get_xydata().tolist()[0] for line in ax.lines if line.get_marker() == marker]
-        for marker in "oD"
-    }
-    assert drawn == {"o": [[0.75, 1], [0.5, 3]], "D": [[0.5, 1], [1.5, 3]]}, "memory, time"
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["time", "memory"]
-    with pytest.raises(ValueError, match="give each its baseline"):
-        plots.trade_off(WAYS, baselines={"LoRA": (1, 1)})
+def test_trade_off_has_a_mark_for_each_change_in_multiples_of_the_baseline():
+    ax = plots.trade_off(WAYS, baseline="LoRA")
+    marks = [line for line in ax.lines if line.get_marker() in ("o", "D")]
+    places = [tuple(line.get_xydata()[0]) for line in marks]
+    assert places == [(1, 1), (1.5, 0.75), (0.5, 0.5), (1, 0.975)], "time, memory"
+    assert [line.get_marker() for line in marks] == list("Dooo"), "the baseline looks different"
+    assert set(WAYS) <= set(texts(ax))
+    assert "NF4: time 1.50, memory 0.75" in ax.get_label()
+    with pytest.raises(ValueError, match="baseline 'QLoRA': name one"):
+        plots.trade_off(WAYS, baseline="QLoRA")
+
+
+def test_names_of_marks_that_lie_close_are_apart():
+    close = {f"way {i}": (1 + 0.02 * i, 1 - 0.02 * i) for i in range(5)}
+    ax = plots.trade_off(close, baseline="way 0")
+    ax.figure.canvas.draw()
+    places = [text.get_window_extent() for text in ax.texts if text.get_text() in close]
+    assert len(places) == 5
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(places, 2))
 
 
 def test_charts_and_drawings_need_no_other_module_of_ours():

@@ -141,11 +141,13 @@ def test_pairs_that_are_there_again_or_the_other_way_round(tokenizer):
     assert (found.code, found.where) == ("train-test-overlap", "evaluation[0]: as training rows[3]")
 
 
-def of_lengths(n_longer, n_pairs):
+def of_lengths(n_longer, n_pairs, words=5):
     return [
         {
             "prompt": asked(f"Question {number}?"),
-            "chosen": said(f"This is {number}, the answer." if number < n_longer else f"{number}"),
+            "chosen": said(
+                f"{number} {'is right, ' * words}" if number < n_longer else f"{number}"
+            ),
             "rejected": said(f"Is {number}."),
         }
         for number in range(n_pairs)
@@ -154,14 +156,28 @@ def of_lengths(n_longer, n_pairs):
 
 @pytest.mark.parametrize(
     ("n_longer", "n_pairs", "is_found"),
-    [(9, 9, False), (10, 10, True), (60, 100, False), (70, 100, False), (80, 100, True)],
+    [(28, 28, False), (29, 29, True), (80, 100, False), (90, 100, False), (96, 100, True)],
 )
 def test_answers_that_are_chosen_for_their_length(tokenizer, n_longer, n_pairs, is_found):
-    """Six of ten are common; below ten pairs even all of them may be chance."""
+    """Better answers are often longer; below 29 pairs even all of them may be chance."""
     found = preflight.check_data(of_lengths(n_longer, n_pairs), tokenizer)
     assert found.codes == ["chosen-longer"] * is_found
     if is_found:
         assert found[0].found.startswith(f"in {n_longer} of {n_pairs} rows")
+        assert "times as long in the mean" in found[0].where
+    if n_longer < 90:
+        return
+    assert preflight.check_data(of_lengths(n_longer, n_pairs, 2), tokenizer).codes == []
+
+
+@pytest.mark.parametrize("which", ["chosen", "rejected"])
+def test_a_prompt_that_only_one_answer_of_each_pair_begins_with(tokenizer, which):
+    pairs = of_lengths(0, 10)
+    for pair in pairs:
+        pair[which] = said(f"{pair['prompt'][0]['content']}\n\n{pair[which][0]['content']}")
+    (found,) = preflight.check_data(pairs, tokenizer)
+    assert (found.code, f"10 of 10 rows {which}" in found.found) == ("prompt-repeated", True)
+    assert preflight.check_data([pairs[0], *of_lengths(0, 10)[1:]], tokenizer).codes == []
 
 
 def test_openais_preferences_are_named(tokenizer):
@@ -180,6 +196,39 @@ def test_openais_preferences_are_named(tokenizer):
 
 def relabeled(labels):
     return [{**row, "label": label} for row, label in zip(LABELED, labels, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_found"),
+    [
+        ([1, 2, 3, 4, 5] * 4, True),
+        (["1", "5"] * 10, True),
+        ([-1, 1] * 10, True),
+        ([0.25, 0.5, 1.0] * 7, True),
+        ([1, 0] * 10, False),
+        ([0, 1, 2, 3] * 5, False),  # classes
+        ([*range(20)], False),
+        ([7] * 20, False),
+        (["good", "bad"] * 10, False),
+    ],
+)
+def test_labels_that_are_ratings(tokenizer, labels, is_found):
+    rated = [
+        {"prompt": asked(f"Question {n}?"), "completion": said(f"Answer {n}."), "label": label}
+        for n, label in enumerate(labels)
+    ]
+    found = preflight.check_data(rated, tokenizer)
+    assert found.codes == ["label-not-bool"] * is_found
+    classes = [{**row, "completion": said(f"class {row['label']}")} for row in rated]
+    assert "label-not-bool" not in preflight.check_data(classes, tokenizer).codes
+
+
+def test_labels_against_stars(tokenizer):
+    good = [{**row, "stars": 5 if row["label"] else 2} for row in LABELED]
+    assert preflight.check_data(good, tokenizer).codes == []
+    bad = [{**row, "stars": 1 if row["label"] else 4} for row in LABELED]
+    (found,) = preflight.check_data(bad, tokenizer)
+    assert (found.code, found.where) == ("scores-contradict", "true: 1 to 1, false: 4 to 4")
 
 
 @pytest.mark.parametrize(
@@ -350,7 +399,8 @@ def test_labels_in_a_trainer(build):
     assert preflight.check(build("KTO", few)).codes == ["labels-one-sided"]
     assert preflight.check(build("KTO", few, desirable_weight=5.0)).codes == []
     texts = relabeled(["True", "False"] * 15)
-    assert preflight.check(build("KTO", texts, streamed=True)).codes == ["label-not-bool"]
+    found = preflight.check(build("KTO", texts, streamed=True))
+    assert set(found.codes) == {"label-not-bool", "step-fails"}  # the collator takes no text
 
 
 def test_an_sft_trainer_learns_bad_answers(build):

@@ -3,14 +3,25 @@
 Source: https://github.com/ggml-org/llama.cpp/blob/0c1e57098bba43ac29e6e3b677cdceebdd22334f/src/llama-quant.cpp
 """
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from onegpu.memory.architectures import configuration
+
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["KINDS", "GgufTensor", "cache_block", "gguf_bytes", "gguf_tensors", "has_windows"]
+__all__ = [
+    "KINDS",
+    "GgufTensor",
+    "cache_block",
+    "gguf_bytes",
+    "gguf_tensors",
+    "gguf_types",
+    "has_windows",
+]
 
 # The kinds of `llama-quantize`, and the type that most tensors of each get.
 KINDS = {
@@ -190,6 +201,42 @@ def gguf_bytes(tensors: Sequence[GgufTensor], config: Any, *, kind: str) -> tupl
         if tensor.name not in LOOKED_UP or (mix.is_tied and tensor.name == LOOKED_UP[0]):
             card += n_bytes
     return card, host
+
+
+def gguf_types(model: Any, *, kind: str) -> dict[str, int]:
+    """Return how many weights of a model get which type when its GGUF file is quantized.
+
+    Args:
+        model: As in `plan_serving`: a name, a folder, or a configuration of transformers.
+        kind: One of `KINDS`.
+
+    Returns:
+        The number of weights by type, the largest number first.
+
+    Raises:
+        ValueError: The model is unknown, its architecture is, or the kind is.
+
+    Example:
+        >>> types = gguf_types("Llama-3.1-8B", kind="q4_k_m")
+        >>> [round(100 * n / sum(types.values())) for n in types.values()], list(types)
+        ([81, 19, 0], ['Q4_K', 'Q6_K', 'F32'])
+
+    Taught in: notebooks/06_deployment.ipynb
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
+    config = configuration(model)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config)
+    tensors = gguf_tensors(module, config)
+    mix = _Mix(tensors, config, kind)
+    counts: collections.Counter[str] = collections.Counter()
+    for tensor in tensors:
+        counts[mix.type_of(tensor)] += tensor.row * tensor.n_rows
+    return dict(counts.most_common())
 
 
 def cache_block(kind: str) -> tuple[int, int]:

@@ -1,28 +1,13 @@
-"""Is it better: exact match, chrF and perplexity, before against after.
-
-Taught in: notebooks/00_tldr.ipynb, notebooks/02_quantization.ipynb
-"""
+"""How close answers come to what they should have been: exact match and chrF."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from onegpu.generation import evaluating
-
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-__all__ = [
-    "Score",
-    "compare",
-    "exact_matches",
-    "interval",
-    "score",
-    "token_losses",
-]
+__all__ = ["Score", "before_and_after", "exact_matches", "score"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,40 +57,6 @@ def exact_matches(answers: Sequence[str], references: Sequence[str]) -> list[boo
     return [a.strip() == r.strip() for a, r in zip(answers, references, strict=True)]
 
 
-def interval(n_right: int, n_answers: int) -> tuple[float, float]:
-    """Return a 95 % interval of the share of right answers, which a few answers can't tell exactly.
-
-    It is Wilson's: unlike a share plus or minus 1.96 standard errors it stays within 0 and 1, and
-    has a width when none or all of the answers are right.
-
-    Args:
-        n_right: How many answers were right.
-        n_answers: Of how many, at least one.
-
-    Returns:
-        Lower and upper end, 0 to 1.
-
-    Raises:
-        ValueError: There are no answers, or not that many to be right.
-
-    Example:
-        >>> [round(end, 3) for end in interval(38, 40)]
-        [0.835, 0.986]
-
-    Taught in: notebooks/00_tldr.ipynb
-    Source: Wilson 1927, Probable inference, the law of succession, and statistical inference,
-        https://doi.org/10.1080/01621459.1927.10502953
-    """
-    if not 0 <= n_right <= n_answers or n_answers < 1:
-        raise ValueError(f"{n_right} of {n_answers} right: give at least one answer, and no more")
-    share, z = n_right / n_answers, 1.959964  # of a normal distribution, 95 % is within z
-    center = share + z**2 / (2 * n_answers)
-    half = z * (share * (1 - share) / n_answers + z**2 / (4 * n_answers**2)) ** 0.5
-    low, high = ((center + side) / (1 + z**2 / n_answers) for side in (-half, half))
-    # Exact at the ends, where rounding left an end of 0.9999999999999998 below a share of 1.
-    return 0.0 if n_right == 0 else low, 1.0 if n_right == n_answers else high
-
-
 def score(answers: Sequence[str], references: Sequence[str]) -> Score:
     """Score answers by exact match and chrF.
 
@@ -134,7 +85,7 @@ def score(answers: Sequence[str], references: Sequence[str]) -> Score:
     return Score(len(answers), n_exact, CHRF().corpus_score(answers, [references]).score)
 
 
-def compare(
+def before_and_after(
     before: Sequence[str],
     after: Sequence[str],
     *,
@@ -158,7 +109,7 @@ def compare(
             group; or a group is empty.
 
     Example:
-        >>> table = compare(["a"], ["b"], references=["b"], groups={"short": [True]})
+        >>> table = before_and_after(["a"], ["b"], references=["b"], groups={"short": [True]})
         >>> table.loc["short", "exact after"]
         np.int64(1)
 
@@ -191,38 +142,3 @@ def compare(
             "chrF after": new.chrf,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def token_losses(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, text: str
-) -> "torch.Tensor":
-    """Return how surprised a model is by each token of a text, in nats.
-
-    The perplexity of the text is `token_losses(...).mean().exp()`. Two models with the same
-    tokenizer can be compared token by token, which is far more exact than comparing two means.
-
-    Args:
-        model: A causal language model.
-        tokenizer: Its tokenizer.
-        text: Plain text, no conversation.
-
-    Returns:
-        Negative log-likelihood of every token but the first, float32, shape (tokens - 1,).
-
-    Raises:
-        ValueError: The text has fewer than two tokens, or more than the model can read at once.
-
-    Taught in: notebooks/02_quantization.ipynb
-    """
-    import torch
-
-    tokens = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)  # (1, seq)
-    longest = getattr(model.config, "max_position_embeddings", None) or tokens.shape[1]
-    if not 2 <= tokens.shape[1] <= longest:
-        raise ValueError(
-            f"the text has {tokens.shape[1]} tokens: give at least 2, and at most {longest}, "
-            "which is what the model reads at once"
-        )
-    with evaluating(model), torch.inference_mode():
-        logits = model(tokens).logits[0, :-1].float()  # (seq - 1, vocab)
-    return torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="none").cpu()

@@ -1,0 +1,87 @@
+"""The drawing of how a plan is made: a model without numbers, and all that it allocates."""
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from helpers.figures.kit import ROLES, SMALL, arrow, box, canvas, connect, label
+from helpers.style import describe
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["planning"]
+
+# The stages of a plan, what each is, and its color.
+STAGES = (
+    ("config.json", "shapes, no weights", "data"),
+    ("meta tensors", "sizes, no numbers", "plain"),
+    ("dispatcher", "hears each operation", "plain"),
+    ("allocator", "a copy of CUDA's", "memory"),
+)
+STEPS = ("build", "run", "replay")
+LEFT, FLOOR, TALLEST = 0.35, 0.42, 1.35  # inches, of the bars
+
+
+def planning(
+    heard: Sequence[tuple[str, float]], *, limit_mib: float, card: str, ax: "Axes | None" = None
+) -> "Axes":
+    """Draw how the planner finds a peak: from a configuration to a pile of allocations.
+
+    Args:
+        heard: Each operation that allocated, in order, with its MiB.
+        limit_mib: What the card has.
+        card: Its name.
+        ax: Where to draw; a new figure without it.
+
+    Returns:
+        The axes: four stages above, and below a bar for what is in memory after each operation,
+        to scale, with the card's limit.
+
+    Raises:
+        ValueError: Nothing was heard, or something of a negative size.
+
+    Taught in: notebooks/05_training.ipynb
+    """
+    if not heard or min(n for _, n in heard) < 0:
+        raise ValueError(f"heard {list(heard)}: give operations, and MiB of 0 or more")
+    ax = canvas(7.4, 3.85, title="How a plan is made: every allocation, and not one number", ax=ax)
+    stages = []
+    for i, (name, what, role) in enumerate(STAGES):
+        stages.append(box(ax, (0.82 + 1.92 * i, 3.4), name, size=(1.5, 0.62), role=role, note=what))
+    for (one, other), step in zip(itertools.pairwise(stages), STEPS, strict=True):
+        connect(ax, one, other)
+        label(ax, ((one.x + other.x) / 2, 3.0), step, size=SMALL, soft=True)
+    totals = list(itertools.accumulate(n for _, n in heard))
+    scale = TALLEST / max(limit_mib, totals[-1])
+    top = FLOOR + scale * limit_mib
+    ax.plot([LEFT, 7.38], [top, top], color=ROLES["plain"].ink, ls="--", lw=1.4, zorder=1)
+    label(ax, (LEFT, top + 0.14), f"{card}: {limit_mib:,.0f} MiB", size=SMALL, align="left")
+    first, last = stages[0].x, stages[-1].x
+    for i, (operation, n_mib) in enumerate(heard):
+        x = last - (last - first) * (len(heard) - 1 - i) / max(len(heard) - 1, 1)
+        role = "wrong" if totals[i] > limit_mib else "memory"
+        before, added = scale * (totals[i] - n_mib), scale * n_mib
+        _bar(ax, x, before=before, added=added, role=role)
+        label(ax, (x, FLOOR - 0.16), operation, size=SMALL, code=True)
+        text = f"+{n_mib:,.0f} MiB {ROLES[role].mark}".strip()
+        up = added / 2 if added > 0.24 else added + 0.13
+        label(ax, (x, FLOOR + before + up), text, size=SMALL, role=role)
+    arrow(ax, (last, 3.05), (last, FLOOR + scale * totals[-1] + 0.3), role="memory")
+    listed = ", ".join(f"{name} {n:,.0f}" for name, n in heard)
+    return describe(
+        ax,
+        "From config.json to meta tensors to the dispatcher to an allocator. It hears these "
+        f"operations, with the MiB of each: {listed}. Together {totals[-1]:,.0f} MiB, and the "
+        f"{card} has {limit_mib:,.0f}.",
+    )
+
+
+def _bar(ax: "Axes", x: float, *, before: float, added: float, role: str) -> None:
+    """Draw what was in memory, and on it what an operation adds."""
+    from matplotlib.patches import Rectangle
+
+    colors = ROLES[role]
+    for bottom, height, fill in ((0.0, before, "white"), (before, added, colors.fill)):
+        corner = (x - 0.52, FLOOR + bottom)
+        ax.add_patch(Rectangle(corner, 1.04, height, fc=fill, ec=colors.edge, lw=1.2, zorder=2))
