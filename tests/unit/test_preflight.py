@@ -279,7 +279,7 @@ def test_a_conversation_that_is_cut_after_its_question(build):
         "?<|im_end|>"
     )
     found = preflight.check(trainer).codes
-    assert found == ["completion-cut", "train-test-overlap"]
+    assert set(found) == {"completion-cut", "one-update", "train-test-overlap"}  # of one row
 
 
 def test_padding_on_the_left(build):

@@ -109,7 +109,7 @@ def test_a_tokenizer_that_knows_a_token_or_composes_letters(tokenizer):
     mine.add_special_tokens({"additional_special_tokens": ["<|eot_id|>"]})
     mine.backend_tokenizer.normalizer = normalizers.NFC()
     assert found([row(decomposed("crème"))], mine).codes == []
-    assert found([row("Done. <|eot_id|>")], mine).codes == ["template-twice"]
+    assert found([row("Done. <|eot_id|>")], mine).codes == []
 
 
 def test_a_tool_that_is_not_declared(tokenizer):
