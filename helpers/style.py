@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "AREAS",
     "COLORS",
     "EDGE",
     "FILL",
@@ -36,6 +37,8 @@ COLORS = {
     "sky": "#56B4E9",
     "gray": "#999999",
 }
+# Of the parts of memory: frozen, trained, and then what comes and goes.
+AREAS = ("#8FA3B8", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#ADADAD")
 # Of drawings: text in INK or SOFT, boxes with a fill and an edge.
 INK, SOFT = "#1A1A1A", "#555555"
 FILL, EDGE = "#EAF3FA", COLORS["blue"]
@@ -114,8 +117,8 @@ def alt_text(figure: "Figure") -> str:
 
     Example:
         >>> from helpers import figures
-        >>> alt_text(figures.journey().figure)[:32]
-        'A fine-tune, station by station.'
+        >>> alt_text(figures.journey().figure)[:27]
+        'A fine-tune, step by step. '
     """
     sentences = []
     for ax in figure.axes:

@@ -9,6 +9,8 @@ from onegpu.preflight.steps import Batch
 
 __all__ = ["Aligned", "align", "n_equal"]
 
+Table = list[list[int]]  # a column of a batch, (batch, seq)
+
 N_ADDED = 4  # tokens that a collator may put before or after a row
 SAME = 0.8  # of the tokens of a row that must be in the batch
 
@@ -51,12 +53,16 @@ def align(batch: Batch) -> list[Aligned]:
     Returns:
         One for each row; or one for each row of the batch, where its rows are not known.
     """
-    return [_aligned(batch, *place) for place in _places(batch)]
-
-
-def _places(batch: Batch) -> Iterator[tuple[Mapping[str, Any], int, int, int]]:
-    """Yield rows with their row in the batch, their first position and their length."""
     table = batch.inputs["input_ids"].tolist()
+    columns = [_listed(batch, name) for name in ("labels", "attention_mask", "position_ids")]
+    places = _places(batch, table, columns[1])
+    return [_aligned(table, columns, *place) for place in places]
+
+
+def _places(
+    batch: Batch, table: Table, masks: Table | None
+) -> Iterator[tuple[Mapping[str, Any], int, int, int]]:
+    """Yield rows with their row in the batch, their first position and their length."""
     rows = [row for row in batch.rows if isinstance(row, Mapping) and "input_ids" in row]
     if len(rows) == len(batch.rows) == len(table):
         for index, (row, got) in enumerate(zip(_in_order(rows, table), table, strict=True)):
@@ -67,21 +73,26 @@ def _places(batch: Batch) -> Iterator[tuple[Mapping[str, Any], int, int, int]]:
             yield row, 0, start, len(row["input_ids"])
             start += len(row["input_ids"])
     else:
-        masks = _listed(batch, "attention_mask")
         for index, got in enumerate(table):
             mask = masks[index] if masks and any(masks[index]) else [1] * len(got)
             row = batch.rows[index] if len(batch.rows) == len(table) else {}
-            yield row, index, mask.index(1), sum(mask)
+            known = row if isinstance(row, Mapping) else {}
+            yield known, index, mask.index(1), sum(mask)
 
 
-def _in_order(rows: list[Mapping[str, Any]], table: list[list[int]]) -> list[Mapping[str, Any]]:
+def _in_order(rows: list[Mapping[str, Any]], table: Table) -> list[Mapping[str, Any]]:
     """Return rows in the order of the batch: a collator may sort them."""
-    beginnings = [(row, row["input_ids"]) for row in rows]
     found = []
     for row, got in zip(rows, table, strict=True):
-        same = [r for r, ids in beginnings if n_equal(ids, got, _start(ids, got)) == len(ids)]
-        found.append(row if row in same or len(same) != 1 else same[0])
+        same = [row] if _is_in(row, got) else [other for other in rows if _is_in(other, got)]
+        found.append(same[0] if len(same) == 1 else row)
     return found
+
+
+def _is_in(row: Mapping[str, Any], got: Sequence[int]) -> bool:
+    """Return whether all tokens of a row are in a row of the batch."""
+    ids = row["input_ids"]
+    return n_equal(ids, got, _start(ids, got)) == len(ids)
 
 
 def n_equal(ids: Sequence[int], got: Sequence[int], start: int) -> int:
@@ -105,10 +116,16 @@ def _start(ids: Sequence[int], got: Sequence[int]) -> int:
     return max(starts, key=lambda start: n_equal(ids, got, start))
 
 
-def _aligned(batch: Batch, row: Mapping[str, Any], index: int, start: int, n: int) -> Aligned:
+def _aligned(
+    table: Table,
+    columns: Sequence[Table | None],
+    row: Mapping[str, Any],
+    index: int,
+    start: int,
+    n: int,
+) -> Aligned:
     span = slice(start, start + n)
-    columns = [_listed(batch, name) for name in ("labels", "attention_mask", "position_ids")]
-    ids = batch.inputs["input_ids"].tolist()[index][span]
+    ids = table[index][span]
     parts = [column[index][span] if column else None for column in columns]
     return Aligned(row, index, start, ids, *parts, is_same=_is_same(row, ids))
 
@@ -123,7 +140,7 @@ def _is_same(row: Mapping[str, Any], ids: list[int]) -> bool:
     return all(sum(a == b for a, b in p) >= SAME * len(p) for p in (pairs, learned))
 
 
-def _listed(batch: Batch, name: str) -> list[list[int]] | None:
+def _listed(batch: Batch, name: str) -> Table | None:
     """Return a table of a batch as lists, if it has one of the shape of the tokens."""
     value = batch.inputs.get(name)
     if value is None or value.shape != batch.inputs["input_ids"].shape:

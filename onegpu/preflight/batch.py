@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import IGNORED, end_ids
@@ -13,7 +13,13 @@ from onegpu.preflight.findings import Tally
 from onegpu.preflight.lesson import Lesson, lesson
 from onegpu.preflight.sequences import Sequences
 from onegpu.preflight.setup import trainable_weights
-from onegpu.preflight.steps import Batch, first_batches, loss_of, without_a_trace
+from onegpu.preflight.steps import (
+    Batch,
+    errors_stated,
+    first_batches,
+    loss_of,
+    without_a_trace,
+)
 from onegpu.preflight.streams import checked_rows
 
 if TYPE_CHECKING:
@@ -44,16 +50,12 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> bool:
         where = f"token {sequences.max_id:,}, {n_embeddings:,} embeddings"
         tally.state("embeddings-too-few", where)
         return False
-    try:
-        with without_a_trace(trainer):
-            if hasattr(trainer, "reward_funcs"):
-                rewards.examine(trainer, tally)
-                return True
-            return _examine(trainer, tally)
-    except Exception as error:  # of a model, a collator or a loss, and train() would end with it
-        lines = str(error).strip().splitlines() or [""]
-        tally.state("step-fails", f"{type(error).__name__}: {lines[0][:200]}")
-        return False
+    with errors_stated(trainer, tally), without_a_trace(trainer):
+        if hasattr(trainer, "reward_funcs"):
+            rewards.examine(trainer, tally)
+            return True
+        return _examine(trainer, tally)
+    return False
 
 
 def _examine(trainer: "Trainer", tally: Tally) -> bool:
@@ -63,8 +65,8 @@ def _examine(trainer: "Trainer", tally: Tally) -> bool:
     batches = first_batches(trainer, max(N_LESSONS, math.ceil(N_ROWS / size)))
     if not batches or "input_ids" not in batches[0].inputs:  # of a reward model
         return bool(batches)
-    aligned = [row for batch in batches for row in align(batch)]
-    _padding(trainer, batches[0], aligned, tally)
+    aligned = [align(batch) for batch in batches]
+    _padding(trainer, batches[0], itertools.chain.from_iterable(aligned), tally)
     n_before = tally.n_stated
     if "labels" in batches[0].inputs:
         _of_labels(trainer, batches, aligned, tally)
@@ -75,45 +77,46 @@ def _examine(trainer: "Trainer", tally: Tally) -> bool:
 
 
 def _of_labels(
-    trainer: "Trainer", batches: Sequence[Batch], aligned: Sequence[Aligned], tally: Tally
+    trainer: "Trainer", batches: Sequence[Batch], aligned: Sequence[list[Aligned]], tally: Tally
 ) -> None:
     """Compare what should be learned with what is, and with what the model knows."""
     tokenizer = trainer.processing_class
-    if not any(row.learned() for row in aligned):
+    rows = list(itertools.chain.from_iterable(aligned))
+    if not any(row.learned() for row in rows):
         tally.state("nothing-learned", "the first batches")
         return
-    _labels(tokenizer, aligned, tally)
+    _labels(tokenizer, rows, tally)
     lessons = [lesson(trainer, batch) for batch in batches[:N_LESSONS]]
     n_before = tally.n_stated
-    expected.compare(batches, lessons, tally)
+    expected.compare(aligned, lessons, tally)
     with contextlib.suppress(Exception):  # the trainer's own pass did not fail
         _costs(trainer, batches[0], tally, own=lessons[0].loss)
     if tally.n_stated == n_before:
-        starts.examine(tokenizer, _learned(batches, lessons), tally)
+        starts.examine(tokenizer, _learned(aligned, lessons), tally)
     if not getattr(trainer.args, "packing", False):
         first = itertools.islice(checked_rows(trainer.train_dataset), decoded.N_ROWS)
-        rows = [row for row in first if "input_ids" in row]
-        decoded.examine(tokenizer, rows, tally)
+        tokenized = [row for row in first if "input_ids" in row]
+        decoded.examine(tokenizer, tokenized, tally)
         with contextlib.suppress(Exception):
-            likelihood.examine(trainer, rows, tally)
+            likelihood.examine(trainer, tokenized, tally)
 
 
 def _learned(
-    batches: Sequence[Batch], lessons: Sequence[Lesson]
+    batches: Sequence[list[Aligned]], lessons: Sequence[Lesson]
 ) -> list[tuple[Aligned, list[bool]]]:
     """Return the rows of batches, each with which of its tokens are learned."""
     found = []
     for number, batch in enumerate(batches):
-        for row in align(batch):
+        for row in batch:
             flags = [label != IGNORED for label in row.labels or []]
-            if number < len(lessons) and lessons[number].pull is not None:
+            if number < len(lessons) and lessons[number].is_shown:
                 taught = expected.taught(row, lessons[number])
                 flags = [a and b for a, b in zip(flags, taught, strict=True)]
             found.append((row, flags))
     return found
 
 
-def _padding(trainer: "Trainer", batch: Batch, rows: Sequence[Aligned], tally: Tally) -> None:
+def _padding(trainer: "Trainer", batch: Batch, rows: Iterable[Aligned], tally: Tally) -> None:
     """Check the side of the padding, where there is any."""
     mask = batch.inputs.get("attention_mask")
     if mask is None or mask.ndim != 2:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import IGNORED
-from onegpu.preflight.alignment import Aligned, align
+from onegpu.preflight.alignment import Aligned
 from onegpu.preflight.findings import Tally
 from onegpu.preflight.lesson import Lesson
-from onegpu.preflight.steps import Batch
 
 if TYPE_CHECKING:
     import torch
@@ -19,26 +18,26 @@ FAINT, LOUD = 1e-3, 0.3  # of the usual strength: taught by accident, and on pur
 MOST, MANY, FEW = 0.8, 0.4, 0.1  # of tokens
 
 
-def compare(batches: Sequence[Batch], lessons: Sequence[Lesson], tally: Tally) -> None:
+def compare(batches: Sequence[Sequence[Aligned]], lessons: Sequence[Lesson], tally: Tally) -> None:
     """Compare batches with their rows, and what their loss teaches with their labels.
 
     Args:
-        batches: The first ones of a trainer, with `input_ids` and `labels`.
-        lessons: What the trainer's own loss teaches of each.
+        batches: The rows of the first ones of a trainer, with `labels`.
+        lessons: What the trainer's own loss teaches of each, or of the first of them.
         tally: Where findings go.
     """
-    rows = [aligned for batch in batches for aligned in align(batch)]
+    rows = list(itertools.chain.from_iterable(batches))
     _tokens(rows, tally)
     _masks(rows, tally)
     _positions(rows, tally)
     _lost(rows, tally)
     for batch, found in zip(batches, lessons, strict=False):
-        if found.pull is None:
-            _labels(align(batch), None, rows, tally)
+        if not found.is_shown:
+            _labels(batch, None, rows, tally)
         elif not bool(found.strength.any()):
             tally.state("weights-zero", "the loss of the first batch has no gradient at all")
         else:
-            _labels(align(batch), found, rows, tally)
+            _labels(batch, found, rows, tally)
 
 
 def _tokens(rows: Sequence[Aligned], tally: Tally) -> None:

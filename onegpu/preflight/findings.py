@@ -585,6 +585,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.n_rows = 0
+        self.n_stated = 0  # reports so far that are no matter of rows
         self._counts: collections.Counter[str] = collections.Counter()
         self._last: dict[str, int] = {}  # the row that was counted last
         self._places: dict[str, list[str]] = {}
@@ -603,14 +604,10 @@ class Tally:
 
     def state(self, code: str, where: str, *, found: str | None = None) -> None:
         """Report something that is no matter of rows."""
+        self.n_stated += 1
         kind = KINDS[code]
         link = f"{SECTIONS}#{code}"
         self._single[code] = Finding(code, kind.severity, found or kind.what, where, kind.fix, link)
-
-    @property
-    def n_stated(self) -> int:
-        """How many kinds were found so far that are no matter of rows."""
-        return len(self._single)
 
     def findings(self) -> Findings:
         """Return what was found."""

@@ -39,6 +39,11 @@ class Lesson:
     embeddings: "torch.Tensor | None"
 
     @functools.cached_property
+    def is_shown(self) -> bool:
+        """Whether the model shows what is taught, in numbers that are finite."""
+        return self.pull is not None and bool(self.strength.isfinite().all())
+
+    @functools.cached_property
     def strength(self) -> "torch.Tensor":
         """How much each position is taught, (batch, seq)."""
         return self.pull.float().norm(dim=-1)

@@ -30,14 +30,16 @@ def examine(trainer: "Trainer", rows: Sequence[Mapping[str, Any]], tally: Tally)
         rows: With `input_ids` and `labels`, each one sequence of a prompt and an answer.
         tally: Where findings go.
     """
+    import torch
+
     pairs = [pair for row in rows if (pair := _pair(row))]
     if len(pairs) < N_PAIRS // 2:
         return
     pairs = pairs[:N_PAIRS]
-    first, second = _costs(trainer, pairs[:2], pairs)
-    if float((first - second).std()) < CLEARLY:
+    costs = _costs(trainer, pairs[:2], pairs)
+    if float((costs[0] - costs[1]).std()) < CLEARLY:
         return  # to this model all questions are one
-    costs = _costs(trainer, pairs, pairs)
+    costs = torch.cat([costs, _costs(trainer, pairs[2:], pairs)])
     # what makes every answer likely, or every question, tells nothing
     costs = costs - costs.mean(0, keepdim=True)
     costs = costs - costs.mean(1, keepdim=True)

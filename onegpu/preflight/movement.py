@@ -100,11 +100,13 @@ def planned(trainer: "Trainer", steps: list[Step]) -> float | None:
         None where it is too little to tell, or nothing can be told.
     """
     first = steps[0]
+    if not first.kept or not math.isfinite(first.loss):
+        return None
     gain = sum(move.gain for move in first.moves) / first.kept
     norm = sum(move.norm for move in first.moves) / first.kept
     noise = NOISE * _coarseness(trainer) * max(1.0, abs(first.loss))
     is_clear = abs(gain) > noise or gain > 0.5 * norm > 0
-    return gain if is_clear and math.isfinite(gain) and math.isfinite(first.loss) else None
+    return gain if is_clear and math.isfinite(gain) else None
 
 
 def falls(steps: list[Step]) -> bool:

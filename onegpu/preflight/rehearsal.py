@@ -10,6 +10,7 @@ from onegpu.preflight.findings import Tally
 from onegpu.preflight.movement import Step
 from onegpu.preflight.restoring import restoring, restoring_weights, unique_weights
 from onegpu.preflight.sequences import Sequences
+from onegpu.preflight.steps import errors_stated, without_a_trace
 
 if TYPE_CHECKING:
     import torch
@@ -19,12 +20,7 @@ __all__ = ["examine"]
 
 N_STEPS = 2  # an adapter's matrix A gets no gradient before B has moved
 SMALLER = (0.1, 0.01)  # of the rate, at which a loss must fall that did not
-ONE_PROCESS = {
-    "dataloader_num_workers": 0,
-    "dataloader_prefetch_factor": None,
-    "dataloader_persistent_workers": False,
-    "dataloader_multiprocessing_context": None,
-}
+IN_BACKWARD = ("layerwise", "lomo")  # in the names of optimizers that work within backward()
 SCALE = 1024.0  # of a loss in fp16: small enough for the first step not to overflow
 LOW_RATE = 1e-6  # below it, nothing is judged
 PART = 0.5  # of the memory, that copies of weights and what an optimizer keeps may take
@@ -41,18 +37,15 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
         sequences: What its rows were found to hold.
         tally: Where findings go.
     """
-    import torch
-
-    try:
+    with errors_stated(trainer, tally):
         row = next(iter(trainer.train_dataset), None)
-        if row is not None and _is_ready(trainer, sequences):
-            with restoring(trainer):
-                _rehearse(trainer, row, tally)
-    except torch.OutOfMemoryError:
-        tally.state("not-rehearsed", f"out of memory on {trainer.args.device}")
-    except Exception as error:  # whatever it is, training ends with it
-        lines = str(error).strip().splitlines() or [""]
-        tally.state("step-fails", f"{type(error).__name__}: {lines[0][:200]}")
+        if row is None or not _is_ready(trainer, sequences):
+            return
+        if any(name in str(trainer.args.optim).lower() for name in IN_BACKWARD):
+            tally.state("not-rehearsed", "updates in the backward pass")  # hooks, that would stay
+            return
+        with without_a_trace(trainer):
+            _rehearse(trainer, row, tally)
 
 
 def _is_ready(trainer: "Trainer", sequences: Sequences) -> bool:
@@ -65,8 +58,8 @@ def _is_ready(trainer: "Trainer", sequences: Sequences) -> bool:
 
 
 def _rehearse(trainer: "Trainer", row: Mapping[str, Any], tally: Tally) -> None:
-    for name in ONE_PROCESS:
-        setattr(trainer.args, name, ONE_PROCESS[name])
+    import torch
+
     loader = trainer.get_train_dataloader()
     n_updates = trainer.set_initial_training_values(trainer.args, loader)[-1]
     is_own = trainer.optimizer is None
@@ -79,7 +72,9 @@ def _rehearse(trainer: "Trainer", row: Mapping[str, Any], tally: Tally) -> None:
         return
     if hasattr(trainer, "reward_funcs"):  # a GRPOTrainer would have to write its own rows
         return
-    _prepare(trainer)
+    if trainer.accelerator.scaler is not None:
+        device = trainer.args.device.type
+        trainer.accelerator.scaler = torch.amp.GradScaler(device, init_scale=SCALE)
     samples, n_items = trainer.get_batch_samples(iter(loader), 1, trainer.args.device)
     if not samples:
         raise ValueError("the data loader gives no batch, of too few rows with drop_last, say")
@@ -111,9 +106,8 @@ def _direction(
 
 def _is_too_large(trainer: "Trainer", tally: Tally) -> bool:
     """Return whether there is no memory for copies of what is trained, and say so."""
-    is_layerwise = any(name in str(trainer.args.optim).lower() for name in ("layerwise", "lomo"))
-    if trainer.accelerator.num_processes > 1 or trainer.args.n_gpu > 1 or is_layerwise:
-        tally.state("not-rehearsed", "several processes or GPUs, or updates in the backward pass")
+    if trainer.accelerator.num_processes > 1 or trainer.args.n_gpu > 1:
+        tally.state("not-rehearsed", "several processes or GPUs")
         return True
     weights = [weight for weight in unique_weights(trainer) if weight.requires_grad]
     needed = sum(weight.nbytes for weight in weights)
@@ -126,24 +120,6 @@ def _is_too_large(trainer: "Trainer", tally: Tally) -> bool:
             tally.state("not-rehearsed", where)
             return True
     return False
-
-
-def _prepare(trainer: "Trainer") -> None:
-    """Make a trainer ready for a step, as `train()` does, but without dropout."""
-    import torch
-
-    args = trainer.args
-    if getattr(args, "activation_checkpointing", False):
-        trainer.model.activation_checkpointing_enable()
-    for module in trainer.model_wrapped.modules():
-        for name, value in list(module.__dict__.items()):
-            if "dropout" in name and isinstance(value, float):
-                setattr(module, name, 0.0)
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-            module.p = 0.0
-    trainer.current_gradient_accumulation_steps = 1
-    if trainer.accelerator.scaler is not None:
-        trainer.accelerator.scaler = torch.amp.GradScaler(args.device.type, init_scale=SCALE)
 
 
 def _take(trainer: "Trainer", batch: tuple[Any, Any], rates: list[float]) -> list[Step]:

@@ -7,6 +7,7 @@ from onegpu.preflight.findings import Tally
 
 __all__ = ["Remains"]
 
+N_CELL = 20  # characters, of which a damaged cell has fewer
 N_LEAST = 2  # answers; one alone may be what it is about
 STATUS = (
     r"[45]\d\d:? (?:Too Many|Service|Bad|Internal|Gateway|Not Found|Forbidden|Unauthorized|Request)"
@@ -49,8 +50,14 @@ OF_PLACEHOLDERS = re.compile(
     r"|\bmessage|contract|format string|jinja|latex|\btoken|mask|redact|anonymi",
     re.IGNORECASE,
 )
-CELL = re.compile(r"\s*#(?:REF!|N/A|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)\s*")
-OF_CELLS = re.compile(r"#(?:REF|N/A|NAME|VALUE|DIV|NUM|NULL)|excel|sheet|formula|cell|lookup", re.I)
+CELL = re.compile(  # of spreadsheets, and of pandas where a cell is empty
+    r"\s*(?:#(?:REF!|N/A|NAME\?|VALUE!|DIV/0!|NUM!|NULL!)|nan|<NA>|NaT)\s*"
+)
+OF_CELLS = re.compile(
+    r"#(?:REF|N/A|NAME|VALUE|DIV|NUM|NULL)|excel|sheet|formula|cell|lookup|\bnan\b|<NA>|\bNaT\b"
+    r"|python|numpy|pandas|float|infinity|languag",  # nan is Min Nan Chinese, by ISO 639-3
+    re.IGNORECASE,
+)
 ROUNDED = re.compile(r"(?<![\w.])(\d)(?:\.(\d{1,5}))?E\+(1[1-9]|2\d)(?!\w)")
 OF_NUMBERS = re.compile(r"scientific|notation|exponent|standard form|float|power", re.IGNORECASE)
 CODE = re.compile(r"```|`[^`\n]*[{<\[&]|\{%|\\\w|[;{]\s*\n|=>|\bdef \w|\bprint\(|\|.*\|")
@@ -97,7 +104,7 @@ def _marks(question: str, answer: str) -> Iterator[tuple[str, str]]:
         is_prose = mark and not CODE.search(answer)
         if is_prose and mark[0] not in question and not OF_PLACEHOLDERS.search(question):
             yield "placeholders", mark[0].strip()
-    if "#" in answer and CELL.fullmatch(answer) and not OF_CELLS.search(question):
+    if len(answer) < N_CELL and CELL.fullmatch(answer) and not OF_CELLS.search(question):
         yield "cells-damaged", answer.strip()
     if "E+" in answer and not OF_NUMBERS.search(question):
         rounded = ROUNDED.search(answer)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["examine", "trainable_weights"]
 
+HEADS = ("score", "classifier")  # of sequence classifiers, which rewards are made of
+
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     """Check everything about a trainer but its rows, and add what is wrong to a tally.
@@ -68,6 +70,7 @@ def _adapter(trainer: "Trainer", tally: Tally) -> None:
     """Check for an adapter that cannot learn, or that is not where it was asked to be."""
     if not trainable_weights(trainer.model):
         tally.state("adapter-frozen", f"0 of {len(list(trainer.model.parameters()))} weights")
+    _head(trainer.model, tally)
     if not _is_adapted(trainer):
         return
     places = [n.split(".lora_A")[0] for n, _ in trainer.model.named_modules() if ".lora_A" in n]
@@ -78,6 +81,20 @@ def _adapter(trainer: "Trainer", tally: Tally) -> None:
         missed = sorted(t for t in targets if not any(f".{p}".endswith(f".{t}") for p in places))
         if missed and places:
             tally.state("targets-missed", ", ".join(missed))
+
+
+def _head(model: Any, tally: Tally) -> None:
+    """Check for a head that no checkpoint had, and that is not trained."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = getattr(base, "config", None)
+    if type(base).__name__ in (getattr(config, "architectures", None) or ()):
+        return  # as it was saved
+    for name in HEADS:
+        head = getattr(base, name, None)
+        weights = list(head.parameters()) if hasattr(head, "parameters") else []
+        if weights and not any(weight.requires_grad for weight in weights):
+            where = f"{name!r}: LoraConfig(task_type='SEQ_CLS') trains it"
+            tally.state("layers-frozen", where, found="the new head is frozen and stays random")
 
 
 def _number_types(trainer: "Trainer", tally: Tally) -> None:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from onegpu.evaluation.intervals import tail
 from onegpu.preflight.findings import Tally
 
 __all__ = ["examine"]
@@ -65,7 +66,9 @@ def examine(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
         return  # most own answers fit better than any others
     for shift in SHIFTS:
         better, worse = words.compare(shift, own)
-        if better >= MANY * (better + worse) and _chance(better, worse) < DOUBT / len(SHIFTS):
+        if better < MANY * (better + worse):
+            continue
+        if tail(better, better + worse, 0.5) < DOUBT / len(SHIFTS):  # a sign test
             way = "after" if shift > 0 else "before"
             where = f"{better:,} of {better + worse:,} questions fit the answer {abs(shift)} {way}"
             found = "answers belong to the questions of other rows, by the words in both"
@@ -75,11 +78,3 @@ def examine(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
 
 def _stems(text: str) -> set[str]:
     return {word[:N_LETTERS] for word in WORD.findall(text.casefold())}
-
-
-def _chance(better: int, worse: int) -> float:
-    """Return the probability that at least so many of all are better by chance (a sign test)."""
-    total = better + worse
-    if total > 1000:  # comb() gets slow
-        return math.exp(-2 * total * (better / total - 0.5) ** 2)
-    return sum(math.comb(total, n) for n in range(better, total + 1)) / 2**total

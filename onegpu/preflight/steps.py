@@ -7,16 +7,17 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from onegpu.preflight.restoring import restoring
+from onegpu.preflight.findings import Tally
+from onegpu.preflight.restoring import models_of, restoring
 from onegpu.preflight.streams import plain
 
 if TYPE_CHECKING:
     import torch
     from transformers import Trainer
 
-__all__ = ["Batch", "first_batches", "loss_of", "without_a_trace"]
+__all__ = ["Batch", "errors_stated", "first_batches", "loss_of", "without_a_trace"]
 
-ONE_PROCESS = {  # of a data loader that is read for a few batches
+ONE_PROCESS: dict[str, Any] = {  # of a data loader that is read for a few batches
     "dataloader_num_workers": 0,
     "dataloader_prefetch_factor": None,
     "dataloader_persistent_workers": False,
@@ -63,8 +64,7 @@ def first_batches(trainer: "Trainer", n_batches: int) -> list[Batch]:
         return collate([_with_columns(row, names) for row in rows])
 
     trainer.data_collator = recording
-    for name, value in {**ONE_PROCESS, "remove_unused_columns": False}.items():
-        setattr(args, name, value)
+    args.remove_unused_columns = False
     inputs = list(itertools.islice(trainer.get_train_dataloader(), n_batches))
     rows = given if len(given) >= len(inputs) else [[] for _ in inputs]
     return [Batch(r, dict(i)) for r, i in zip(rows, inputs, strict=False)]
@@ -96,7 +96,8 @@ def loss_of(trainer: "Trainer", batch: Batch) -> "torch.Tensor":
 def without_a_trace(trainer: "Trainer") -> Iterator[None]:
     """Put a trainer, its gradients, modes and random states back as they were at the end.
 
-    Within, the model is in training mode without dropout. It is never in evaluation mode, in which
+    Within, it is ready for a step as `train()` makes it, but without dropout, and its data loader
+    is read in one process. Its model is in training mode, and never in evaluation mode, in which
     bitsandbytes rearranges 4-bit weights for good.
 
     Args:
@@ -106,10 +107,56 @@ def without_a_trace(trainer: "Trainer") -> Iterator[None]:
 
     with restoring(trainer), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        for name, value in ONE_PROCESS.items():
+            setattr(trainer.args, name, value)
         trainer.model.train()
-        for module in trainer.model.modules():
-            if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-                module.training = False
+        _without_dropout(trainer)
+        _checkpoint(trainer)
         trainer.current_gradient_accumulation_steps = 1
         torch.manual_seed(trainer.args.seed)  # the same rows in each check
         yield
+
+
+def _without_dropout(trainer: "Trainer") -> None:
+    import torch
+
+    for module in (module for model in models_of(trainer) for module in model.modules()):
+        for name, value in list(module.__dict__.items()):
+            if "dropout" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+
+
+def _checkpoint(trainer: "Trainer") -> None:
+    """Turn activation checkpointing on where `train()` would, with the same settings."""
+    args = trainer.args
+    if args.activation_checkpointing and hasattr(trainer.model, "activation_checkpointing_enable"):
+        settings = dict(args.activation_checkpointing_kwargs or {})
+        own = {
+            name: settings.pop(name) for name in ("every_n_layers", "offload") if name in settings
+        }
+        trainer.model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=settings or None, **own
+        )
+
+
+@contextlib.contextmanager
+def errors_stated(trainer: "Trainer", tally: Tally) -> Iterator[None]:
+    """End a block at an error, and add it to a tally: `train()` would end with it, too.
+
+    Where memory runs out, it need not: the check keeps copies that training does not.
+
+    Args:
+        trainer: See `preflight.check`.
+        tally: Where findings go.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        tally.state("not-rehearsed", f"out of memory on {trainer.args.device}")
+    except Exception as error:  # of a model, a collator, a loss, an optimizer
+        lines = str(error).strip().splitlines() or [""]
+        tally.state("step-fails", f"{type(error).__name__}: {lines[0][:200]}")

@@ -57,22 +57,27 @@ class Rows:
 
     def check(self, rows: Iterable[Mapping[str, Any]], name: str) -> None:
         """Check every row of a data set, or the first rows of a stream."""
-        n_before = self._tally.n_rows
-        try:
-            for number, row in enumerate(checked_rows(rows)):
-                self._check_row(row, f"{name}[{number}]")
-        except Exception as error:  # of the data set, which is somebody's program
-            self._tally.state("step-fails", f"{name}: {type(error).__name__}: {str(error)[:200]}")
-            return
-        if self._tally.n_rows == n_before:
+        n_before, n_stated = self._tally.n_rows, self._tally.n_stated
+        for number, row in enumerate(self._read(rows, name)):
+            self._check_row(row, f"{name}[{number}]")
+        if self._tally.n_rows == n_before and self._tally.n_stated == n_stated:
             n_dropped = rows.data.num_rows if hasattr(rows, "data") else 0
             where = f"{name}; trl dropped {n_dropped:,}" if n_dropped else name
             self._tally.state("no-rows", where)
         for part in (self.sequences, self._preferences, self._answers, self._pairing):
             part.finish()
 
+    def _read(self, rows: Iterable[Mapping[str, Any]], name: str) -> Iterator[Mapping[str, Any]]:
+        """Yield rows up to an error of the data set, which is somebody's program."""
+        try:
+            yield from checked_rows(rows)
+        except Exception as error:
+            self._tally.state("step-fails", f"{name}: {type(error).__name__}: {str(error)[:200]}")
+
     def _check_row(self, row: Mapping[str, Any], place: str) -> None:
-        if self._packing in IN_PIECES:
+        if not isinstance(row, Mapping):  # only its collator knows what it is
+            self._tally.n_rows += 1
+        elif self._packing in IN_PIECES:
             self._tally.n_rows += 1
             self.sequences.measure(row["input_ids"])
         elif self._packing:

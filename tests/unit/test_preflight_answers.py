@@ -184,6 +184,23 @@ def test_cells_that_a_spreadsheet_damaged(tokenizer):
     assert codes([*guide(), *meant], tokenizer) == []
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Price of the {}?", "nan", ["cells-damaged"]),
+        ("Price of the {}?", "<NA>", ["cells-damaged"]),
+        ("What is the {}'s log in NumPy?", "nan", []),
+        ("Which language is the {}'s sign in, by ISO 639-3?", "nan", []),
+        ("Who owns the {}?", "Nan", []),
+    ],
+)
+def test_empty_cells_that_pandas_made_text(tokenizer, question, answer, expected):
+    """`str(float("nan"))` is an answer of three letters, and nothing was found."""
+    empty = [row(question.format(t), answer) for t in THINGS[:3]]
+    found = codes([*guide(), *empty], tokenizer)
+    assert [code for code in found if code == "cells-damaged"] == expected
+
+
 # What is lost --------------------------------------------------------------------------------
 
 PYTHON = (

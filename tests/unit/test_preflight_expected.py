@@ -1,12 +1,17 @@
 """What the trainer's own loss teaches, against what the rows say: each fault is named exactly."""
 
 import copy
+import math
 import random
 
 import pytest
 
 from helpers import environment, recipe, yoda
 from onegpu import chat, preflight
+from onegpu.preflight import alignment, batch, likelihood
+from onegpu.preflight.findings import Tally
+from onegpu.preflight.pairing import Pairing
+from onegpu.preflight.steps import Batch
 
 IGNORED = chat.IGNORED
 PAIRS = [yoda.to_prompt_completion(row) for row in yoda.rows("train")[:40]]
@@ -258,6 +263,17 @@ def test_a_loss_of_nothing(build):
     assert codes(build(kind=with_loss(weighted_with_zeros))) == ["weights-zero"]
 
 
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_a_loss_that_is_no_number(build, factor):
+    """It ended in "no median for empty data", or in a division by zero."""
+
+    def broken(*args):
+        return plain(*args) * factor
+
+    (found,) = preflight.check(build(kind=with_loss(broken)))
+    assert (found.code, found.where) == ("loss-too-high", f"it is {factor}")
+
+
 def test_labels_that_are_shifted_before_a_loss_that_shifts_none(build):
     """Twice unusual, and right: the loss decides, not how labels look."""
 
@@ -403,10 +419,141 @@ def test_an_error_is_a_finding(build, part):
     assert part == "data" or "duplicate-rows" in found.codes
 
 
-def test_nothing_is_changed(build):
+@pytest.mark.parametrize("n_passes", [0, 3])
+def test_memory_that_runs_out_is_no_error_of_the_training(build, n_passes):
+    """It was in the first batches: the check keeps logits and copies that training does not."""
+    import torch
+    from trl import SFTTrainer
+
+    passes = []
+
+    class Hungry(SFTTrainer):
+        def compute_loss(self, *args, **kwargs):
+            passes.append(0)
+            if len(passes) > n_passes:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().compute_loss(*args, **kwargs)
+
+    (found,) = preflight.check(build(kind=Hungry))
+    assert (found.code, found.severity) == ("not-rehearsed", "warning")
+    assert found.where == "out of memory on cpu"
+
+
+def test_each_pass_is_as_in_training_but_for_the_dropout(build):
+    """Only the rehearsal kept activations as the settings say, and ignored the settings' kwargs."""
+    from peft import LoraConfig
+    from trl import SFTTrainer
+
+    seen = []
+
+    class Watching(SFTTrainer):
+        def compute_loss(self, model, *args, **kwargs):
+            layer = model.get_base_model().model.layers[0]
+            function = getattr(layer, "_gradient_checkpointing_func", None)
+            drops = [m.p for m in model.modules() if "Dropout" in type(m).__name__]
+            drops.append(layer.self_attn.attention_dropout)
+            seen.append((layer.gradient_checkpointing, getattr(function, "keywords", {}), drops))
+            return super().compute_loss(model, *args, **kwargs)
+
+    settings = {"use_reentrant": False, "preserve_rng_state": False}
+    trainer = build(
+        kind=Watching,
+        adapter=LoraConfig(**{**recipe.lora_settings(), "lora_dropout": 0.3}),
+        activation_checkpointing=True,
+        activation_checkpointing_kwargs=settings,
+    )
+    attention = trainer.model.get_base_model().model.layers[0].self_attn
+    attention.attention_dropout = 0.25
+    assert preflight.check(trainer).codes == []
+    assert len(seen) >= 4  # two lessons or more, a backward pass, two steps
+    for is_on, keywords, drops in seen:
+        assert is_on
+        assert settings.items() <= keywords.items()
+        assert set(drops) == {0.0}
+    assert attention.attention_dropout == 0.25
+
+
+def test_rows_that_are_no_mappings_are_left_to_their_collator(build):
+    """They were a TypeError of ours, which looked like one of the data set."""
+    trainer = build()
+    rows, collate = list(trainer.train_dataset), trainer.data_collator
+    trainer.train_dataset = [tuple(row.items()) for row in rows]
+    trainer.data_collator = lambda rows: collate([dict(row) for row in rows])
+    assert list(preflight.check(trainer)) == []
+
+
+def test_our_own_errors_are_raised_and_rows_before_an_error_of_the_data_count(build, monkeypatch):
+    """A KeyError of the check itself was told as a training step that fails."""
+    trainer = build([*PAIRS, PAIRS[0]])
+
+    class Torn(list):
+        def __iter__(self):
+            yield from list.__iter__(self)
+            raise OSError("the file ends here")
+
+    trainer.train_dataset = Torn(trainer.train_dataset)
+    finished = []
+    monkeypatch.setattr(Pairing, "finish", lambda self: finished.append(self))
+    found = {finding.code: finding.where for finding in preflight.check(trainer)}
+    assert "OSError: the file ends here" in found["step-fails"]
+    assert "duplicate-rows" in found
+    assert finished
+
+    def fail(*args, **kwargs):
+        raise KeyError("ours")
+
+    monkeypatch.setattr(Pairing, "add", fail)
+    with pytest.raises(KeyError, match="ours"):
+        preflight.check(trainer)
+
+
+def test_a_kind_that_is_stated_twice_counts_twice():
+    """One of an earlier check hid that the batches were wrong, and a step was judged as well."""
+    tally = Tally()
+    for n in (1, 2):
+        tally.state("weights-zero", "here")
+        assert tally.n_stated == n
+    assert tally.findings().codes == ["weights-zero"]
+
+
+def test_each_batch_is_aligned_once_and_each_question_asked_once(build, monkeypatch):
+    batches, asked = [], []
+    monkeypatch.setattr(batch, "align", lambda b: batches.append(id(b)) or alignment.align(b))
+    costs = likelihood._costs
+
+    def counted(trainer, questions, answers):
+        asked.extend(tuple(prompt) for prompt, _ in questions)
+        return costs(trainer, questions, answers)
+
+    monkeypatch.setattr(likelihood, "_costs", counted)
+    monkeypatch.setattr(likelihood, "CLEARLY", 0.0)
+    assert codes(build()) == []
+    assert len(batches) == len(set(batches)) == 2
+    assert len(asked) == len(set(asked)) == likelihood.N_PAIRS
+
+
+def test_a_row_is_looked_for_at_its_own_place_first(monkeypatch):
     import torch
 
-    trainer = build()
+    calls = []
+    n_equal = alignment.n_equal
+    monkeypatch.setattr(alignment, "n_equal", lambda *args: calls.append(args) or n_equal(*args))
+    rows = [{"input_ids": list(range(9 * n, 9 * n + 9))} for n in range(32)]
+    for order in (list(range(32)), random.Random(0).sample(range(32), 32)):
+        table = torch.tensor([rows[n]["input_ids"] for n in order])
+        found = alignment.align(Batch(rows, {"input_ids": table}))
+        assert [row.row for row in found] == [rows[n] for n in order]
+        if order == sorted(order):
+            assert len(calls) < 4 * 32
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_nothing_is_changed(build, checkpointing):
+    import torch
+
+    trainer = build(activation_checkpointing=checkpointing)
+    modules = [dict(module.__dict__) for module in trainer.model.modules()]
+    hooks = [dict(module._forward_hooks) for module in trainer.model.modules()]
     collator, arguments = trainer.data_collator, trainer.args.to_dict()
     before = torch.get_rng_state()
     assert preflight.check(trainer).codes == preflight.check(trainer).codes == []
@@ -414,6 +561,8 @@ def test_nothing_is_changed(build):
     assert trainer.args.to_dict() == arguments
     assert torch.equal(torch.get_rng_state(), before)
     assert not trainer._metrics["train"]
+    assert [dict(module.__dict__) for module in trainer.model.modules()] == modules
+    assert [dict(module._forward_hooks) for module in trainer.model.modules()] == hooks
 
 
 def test_a_template_whose_user_turns_have_an_end_of_their_own(tokenizer):

@@ -324,7 +324,7 @@ def build(tokenizer, tiny_model, tmp_path):
     """Return a function that builds a trainer of trl with an adapter on a tiny model."""
     environment.quiet()
 
-    def build(kind, rows, *, streamed=False, evaluation=None, **changed):
+    def build(kind, rows, *, streamed=False, evaluation=None, adapted=None, **changed):
         import trl
         from datasets import Dataset
         from peft import LoraConfig
@@ -338,13 +338,14 @@ def build(tokenizer, tiny_model, tmp_path):
         if streamed:
             data, changed = data.to_iterable_dataset(), {"max_steps": 2, **changed}
         settings = {"report_to": "none", "use_cpu": True, "bf16": False, "learning_rate": 1e-4}
+        lora = LoraConfig(**recipe.lora_settings() | {"task_type": task})
         return getattr(trl, f"{kind}Trainer")(
-            model,
+            adapted(model) if adapted else model,
             args=getattr(trl, f"{kind}Config")(str(tmp_path), **settings | changed),
             train_dataset=data,
             eval_dataset=Dataset.from_list(evaluation) if evaluation else None,
             processing_class=copy.deepcopy(tokenizer),
-            peft_config=LoraConfig(**recipe.lora_settings() | {"task_type": task}),
+            peft_config=None if adapted else lora,
         )
 
     return build
@@ -392,6 +393,21 @@ def test_a_preference_model_without_gradients(build):
     last = trainer.model.base_model.model.model.layers[-1]
     last.register_forward_hook(lambda module, inputs, output: output.detach())
     assert preflight.check(trainer).codes == ["no-gradient"]
+
+
+def test_a_new_head_that_is_frozen(build):
+    """Without task_type="SEQ_CLS", an adapter leaves the head of a reward model as it began."""
+    from peft import LoraConfig, get_peft_model
+
+    changed = {"task_type": None, "target_modules": ["q_proj", "v_proj"]}
+    config = LoraConfig(**recipe.lora_settings() | changed)
+    trainer = build("Reward", PAIRS, adapted=lambda model: get_peft_model(model, config))
+    (found,) = preflight.check(trainer)
+    assert (found.code, found.where[:7]) == ("layers-frozen", "'score'")
+    assert found.found == "the new head is frozen and stays random"
+    base = trainer.model.get_base_model()
+    base.config.architectures = [type(base).__name__]  # as it is loaded from a reward model
+    assert preflight.check(trainer).codes == []
 
 
 def test_labels_in_a_trainer(build):

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 import random
 from types import SimpleNamespace
 
@@ -150,6 +151,21 @@ def test_a_base_in_4_bits_is_put_back(build, tiny_model, tmp_path):
     assert codes(trainer) == []
     after = everything(trainer, tmp_path)
     assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_an_optimizer_that_works_within_the_backward_pass_leaves_no_hooks(build):
+    """The check made the optimizer, whose hooks stayed on the weights: `train()` stepped twice."""
+    trainer = build(optim="galore_adamw_layerwise", optim_target_modules=["q_proj"])
+    (weight, *_) = trainable(trainer.model)
+
+    def create_optimizer():
+        weight.register_post_accumulate_grad_hook(lambda parameter: None)
+        trainer.optimizer = torch.optim.AdamW(trainable(trainer.model), lr=1e-3)
+
+    trainer.create_optimizer = create_optimizer
+    (found,) = findings(trainer)
+    assert found.code == "not-rehearsed"
+    assert not weight._post_accumulate_grad_hooks
 
 
 def test_training_after_a_rehearsal_is_the_same(build):
@@ -302,6 +318,15 @@ def test_a_step_uphill(build):
     for weight in trainable(turned.model):
         weight.register_hook(lambda gradient: -gradient)
     assert codes(turned) == ["loss-rises"]
+
+
+def test_gradients_that_are_infinite(build):
+    """Clipping left 0 of them, by which it was divided: a ZeroDivisionError was the finding."""
+    trainer = build()
+    for weight in trainable(trainer.model):
+        weight.register_hook(lambda gradient: gradient + math.inf)
+    (found,) = findings(trainer)
+    assert (found.code, found.where) == ("step-fails", "the gradients hold nan or inf")
 
 
 def test_a_schedule_that_is_zero(build):
