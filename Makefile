@@ -21,10 +21,14 @@ $(STAMP): pyproject.toml requirements.txt $(wildcard requirements/*.txt) constra
 .venv/.%: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$*]" && touch $@
 
+# lm-eval, for a test and a benchmark: in a layer over .venv, see benchmarks/harness.txt.
+.venv-harness/.installed: $(STAMP) benchmarks/harness.txt
+	$(BIN)/python benchmarks/harness.py --set-up && touch $@
+
 run: $(STAMP) ## set up, fetch the model, run Chapter 0, print answers and scores
 	@$(BIN)/python -m tools.first_run
 
-test: .venv/.site .venv/.browser ## set up and run every check
+test: .venv/.site .venv/.browser .venv-harness/.installed ## set up and run every check
 	@$(BIN)/python -m tools.check
 
 test-fast: .venv/.site ## run the checks that take no longer than five minutes together
@@ -81,4 +85,4 @@ update: $(STAMP) ## try the newest versions beside .venv, run every check, repor
 	@$(BIN)/python -m tools.update
 
 clean: ## delete .venv, runs and the built site (the fetched model stays)
-	rm -rf .venv .venv-update .venv-colab runs _build
+	rm -rf .venv .venv-update .venv-colab .venv-harness runs _build

@@ -2,14 +2,14 @@
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from trl import SFTTrainer
 
-__all__ = ["N_HELD_OUT", "N_VALIDATION", "SEEDS", "fine_tuned", "kept", "learned"]
+__all__ = ["N_HELD_OUT", "N_VALIDATION", "SEEDS", "fine_tuned", "kept", "known", "learned"]
 
 SEEDS = (42, 43, 44)
 N_HELD_OUT, N_VALIDATION = 40, 60
@@ -45,6 +45,7 @@ def fine_tuned(
     seed: int,
     steps: int,
     to_row: "Callable[[dict[str, Any]], dict[str, Any]] | None" = None,
+    train: "Sequence[dict[str, Any]] | None" = None,
     tokenizer: Any = None,
     **changes: Any,
 ) -> "SFTTrainer":
@@ -56,12 +57,14 @@ def fine_tuned(
         seed: Of the adapter's first values and of the order of the rows.
         steps: Optimizer steps.
         to_row: Makes a training row of a row of the data, in place of Chapter 0's way.
+        train: Training rows, as prompt and completion, in place of Chapter 0's.
         tokenizer: In place of the model's own.
         **changes: Arguments of `SFTConfig` that differ from Chapter 0's.
 
     Returns:
         The trainer, after training.
     """
+    from datasets import Dataset
     from peft import LoraConfig, get_peft_model
     from transformers import set_seed
     from trl import SFTConfig, SFTTrainer
@@ -79,7 +82,7 @@ def fine_tuned(
     trainer = SFTTrainer(
         model=get_peft_model(base, LoraConfig(**lora)) if lora else base,
         args=SFTConfig(output_dir=environment.runs_folder() / "checkpoints", **settings),
-        train_dataset=data["train"],
+        train_dataset=Dataset.from_list(list(train)) if train else data["train"],
         eval_dataset=data["validation"].select(range(N_VALIDATION)),
         processing_class=tokenizer or models.load_tokenizer(profile),
     )
@@ -111,11 +114,20 @@ def learned(trainer: "SFTTrainer") -> dict[str, Any]:
 
 
 def kept(model: "PreTrainedModel", tokenizer: Any) -> dict[str, Any]:
+    """Return what `known` does, and answers to ordinary questions."""
+    from onegpu import generation
+
+    asked = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    answers = generation.ask_all(model, tokenizer, prompts=asked, max_new_tokens=40)
+    return {**known(model, tokenizer), "answers": dict(zip(QUESTIONS, answers, strict=True))}
+
+
+def known(model: "PreTrainedModel", tokenizer: Any) -> dict[str, Any]:
     """Return how a model does at what training was not about.
 
     Returns:
-        The perplexity of a story, capitals named to the letter (of 50), answers to ordinary
-        questions.
+        The perplexity of a story, and of fifty capitals, how many it names to the letter, and at
+        all.
     """
     from helpers import texts
     from onegpu import evaluation, generation
@@ -123,8 +135,6 @@ def kept(model: "PreTrainedModel", tokenizer: Any) -> dict[str, Any]:
     story = evaluation.token_losses(model, tokenizer, text=texts.story()).mean().exp().item()
     prompts, references = texts.capitals()
     capitals = generation.ask_all(model, tokenizer, prompts=prompts)
-    asked = [[{"role": "user", "content": question}] for question in QUESTIONS]
-    answers = generation.ask_all(model, tokenizer, prompts=asked, max_new_tokens=40)
     return {
         "story_perplexity": round(story, 2),
         "capitals": sum(evaluation.exact_matches(capitals, references)),
@@ -132,5 +142,4 @@ def kept(model: "PreTrainedModel", tokenizer: Any) -> dict[str, Any]:
             reference.split(" is ")[1].rstrip(".") in answer
             for answer, reference in zip(capitals, references, strict=True)
         ),
-        "answers": dict(zip(QUESTIONS, answers, strict=True)),
     }

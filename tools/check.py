@@ -40,6 +40,7 @@ NOTEBOOKS = [
     "notebooks/99_troubleshooting.ipynb",
     "notebooks/03_lora.ipynb",
     "notebooks/06_deployment.ipynb",
+    "notebooks/07_evaluation.ipynb",
     "notebooks/01_language_models.ipynb",
     "notebooks/appendix_b_data_types.ipynb",
 ]

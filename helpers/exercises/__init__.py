@@ -20,6 +20,7 @@ CHAPTERS = {
     "4": "chapter_4",
     "5": "chapter_5",
     "6": "chapter_6",
+    "7": "chapter_7",
 }
 
 

@@ -7,6 +7,7 @@ from helpers.figures.decisions import choose_format, decision
 from helpers.figures.deployment import deployment_path, super_blocks
 from helpers.figures.engines import parity
 from helpers.figures.generation import generation_loop, rotary_positions
+from helpers.figures.judging import agreement, improvement_loop, three_splits
 from helpers.figures.memory import block_memory, step_memory
 from helpers.figures.packing import attention_masks, padding_packing
 from helpers.figures.plans import planning
@@ -22,6 +23,7 @@ from helpers.figures.transformer import transformer_block
 __all__ = [
     "adapter_places",
     "adapter_uses",
+    "agreement",
     "attention_masks",
     "bit_fields",
     "block_memory",
@@ -31,6 +33,7 @@ __all__ = [
     "decision",
     "deployment_path",
     "generation_loop",
+    "improvement_loop",
     "integer_circle",
     "journey",
     "label_shift",
@@ -48,6 +51,7 @@ __all__ = [
     "step_memory",
     "super_blocks",
     "template_roles",
+    "three_splits",
     "training_step",
     "transformer_block",
     "triage",

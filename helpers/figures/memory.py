@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from helpers.figures.kit import ROLES, SMALL, arrow, canvas, label
 from helpers.figures.transformer import PARTS, draw_block
-from helpers.style import describe
+from helpers.style import AREAS, describe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["block_memory", "step_memory"]
 
 MIB = 1024**2
-# From the bottom to the top of a pile: what stays longest lies lowest.
-KINDS = ("weights", "adapters", "optimizer", "gradients", "activations", "logits", "temporaries")
+# What memory is for, in the order of `AREAS`, and from the bottom to the top of a pile.
+KINDS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "temporaries")
 PILE, TALLEST, FLOOR = 0.92, 3.1, 0.4  # inches
-THIN, LINE = 0.15, 0.15  # inches: what is thinner has its name beside it, in lines of that height
+PILES, LEGEND = 5.9, 6.06  # inches: how far the piles reach, and where the legend begins
 
 
 def block_memory(bytes_by_part: Mapping[str, float], *, ax: "Axes | None" = None) -> "Axes":
@@ -71,7 +71,8 @@ def step_memory(
         ax: Where to draw; a new figure without it.
 
     Returns:
-        The axes: a pile for each phase, the card's limit, and a mark at the highest pile.
+        The axes: a pile for each phase, in the colors of `plots.memory_timeline`, the card's
+        limit, and a mark at the highest pile.
 
     Raises:
         ValueError: A part is of another kind.
@@ -86,11 +87,9 @@ def step_memory(
     scale = TALLEST / max(limit_gib, totals[peak])
     height = FLOOR + max(scale * limit_gib + 0.45, scale * totals[peak] + 0.75)
     ax = canvas(7.4, height, title=f"A step on a {card}, phase by phase", ax=ax)
-    has_adapter = any(pile.get("adapters") for pile in parts.values())
-    roles = {"weights": "frozen" if has_adapter else "trained", "adapters": "trained"}
     for i, (phase, pile) in enumerate(parts.items()):
-        x = 0.1 + PILE / 2 + 6.75 * i / len(parts)
-        _pile(ax, x, pile, scale=scale, roles=roles)
+        x = PILES * (i + 0.5) / len(parts)
+        _pile(ax, x, pile, scale=scale)
         label(ax, (x, FLOOR - 0.2), phase, bold=True)
         top = FLOOR + scale * totals[phase]
         label(ax, (x, top + 0.14), f"{totals[phase]:.1f} GiB", bold=True)
@@ -98,7 +97,8 @@ def step_memory(
             role, text = ("plain", "the peak") if fits else ("wrong", "too much ✗")
             label(ax, (x, top + 0.62), text, role=role)
             arrow(ax, (x, top + 0.5), (x, top + 0.24), role=role)
-    _limit(ax, FLOOR + scale * limit_gib, text=f"{card}\n{limit_gib:.1f} GiB")
+    _limit(ax, FLOOR + scale * limit_gib, text=f"{card}: {limit_gib:.1f} GiB")
+    _legend(ax, {kind for pile in parts.values() for kind, gib in pile.items() if gib})
     listed = "; ".join(f"{phase} {total:.1f}" for phase, total in totals.items())
     inside = ", ".join(f"{kind} {gib:.1f}" for kind, gib in parts[peak].items() if gib >= 0.05)
     return describe(
@@ -108,28 +108,30 @@ def step_memory(
     )
 
 
-def _pile(
-    ax: "Axes", x: float, pile: Mapping[str, float], *, scale: float, roles: Mapping[str, str]
-) -> None:
-    """Draw parts on top of each other; those too thin for their name have it beside them."""
+def _pile(ax: "Axes", x: float, pile: Mapping[str, float], *, scale: float) -> None:
+    """Draw parts on top of each other."""
     from matplotlib.patches import Rectangle
 
-    bottom, beside, total = FLOOR, 0.0, sum(pile.values())
-    for kind in KINDS:
-        height, role = scale * pile.get(kind, 0.0), roles.get(kind, "memory")
-        colors = ROLES[role]
+    bottom = FLOOR
+    for kind, color in zip(KINDS, AREAS, strict=True):
+        height = scale * pile.get(kind, 0.0)
         if height:
             corner = (x - PILE / 2, bottom)
-            ax.add_patch(Rectangle(corner, PILE, height, fc=colors.fill, ec=colors.edge))
-        if height >= THIN:
-            name = f"{kind} {colors.mark}".strip()
-            label(ax, (x, bottom + height / 2), name, role=role, size=SMALL)
-        elif height > 0.01 * scale * total:
-            beside = max(bottom + height / 2, beside + LINE)
-            label(ax, (x + PILE / 2 + 0.04, beside), kind, size=SMALL, align="left", soft=True)
+            ax.add_patch(Rectangle(corner, PILE, height, fc=color, ec="white", lw=0.4))
         bottom += height
+
+
+def _legend(ax: "Axes", shown: set[str]) -> None:
+    """Name the color of each kind, in the order of the piles, at the right."""
+    from matplotlib.patches import Rectangle
+
+    kinds = [(kind, color) for kind, color in zip(KINDS, AREAS, strict=True) if kind in shown]
+    for i, (kind, color) in enumerate(kinds):
+        y = FLOOR + 0.1 + 0.24 * i
+        ax.add_patch(Rectangle((LEGEND, y - 0.07), 0.22, 0.14, fc=color, ec="none"))
+        label(ax, (LEGEND + 0.3, y), kind, size=SMALL, align="left")
 
 
 def _limit(ax: "Axes", y: float, *, text: str) -> None:
     ax.plot([0.05, 7.38], [y, y], color=ROLES["plain"].ink, ls="--", lw=1.4, zorder=3)
-    label(ax, (7.38, y + 0.22), text, size=SMALL, align="right", bold=True)
+    label(ax, (7.38, y + 0.15), text, size=SMALL, align="right", bold=True)

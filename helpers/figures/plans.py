@@ -20,7 +20,8 @@ STAGES = (
     ("allocator", "a copy of CUDA's", "memory"),
 )
 STEPS = ("build", "run", "replay")
-LEFT, FLOOR, TALLEST = 0.35, 0.42, 1.35  # inches, of the bars
+LEFT, FLOOR, TALLEST = 0.35, 0.42, 1.45  # inches, of the bars
+INSIDE = 0.24  # inches: what adds more has its MiB in it, and what adds less above it
 
 
 def planning(
@@ -45,13 +46,13 @@ def planning(
     """
     if not heard or min(n for _, n in heard) < 0:
         raise ValueError(f"heard {list(heard)}: give operations, and MiB of 0 or more")
-    ax = canvas(7.4, 3.85, title="How a plan is made: every allocation, and not one number", ax=ax)
+    ax = canvas(7.4, 3.2, title="How a plan is made: every allocation, no actual values", ax=ax)
     stages = []
     for i, (name, what, role) in enumerate(STAGES):
-        stages.append(box(ax, (0.82 + 1.92 * i, 3.4), name, size=(1.5, 0.62), role=role, note=what))
+        stages.append(box(ax, (0.82 + 1.92 * i, 2.8), name, size=(1.5, 0.62), role=role, note=what))
     for (one, other), step in zip(itertools.pairwise(stages), STEPS, strict=True):
         connect(ax, one, other)
-        label(ax, ((one.x + other.x) / 2, 3.0), step, size=SMALL, soft=True)
+        label(ax, ((one.x + other.x) / 2, 2.4), step, size=SMALL, soft=True)
     totals = list(itertools.accumulate(n for _, n in heard))
     scale = TALLEST / max(limit_mib, totals[-1])
     top = FLOOR + scale * limit_mib
@@ -65,9 +66,10 @@ def planning(
         _bar(ax, x, before=before, added=added, role=role)
         label(ax, (x, FLOOR - 0.16), operation, size=SMALL, code=True)
         text = f"+{n_mib:,.0f} MiB {ROLES[role].mark}".strip()
-        up = added / 2 if added > 0.24 else added + 0.13
+        up = added / 2 if added > INSIDE else added + 0.13
         label(ax, (x, FLOOR + before + up), text, size=SMALL, role=role)
-    arrow(ax, (last, 3.05), (last, FLOOR + scale * totals[-1] + 0.3), role="memory")
+    above = 0.06 if scale * heard[-1][1] > INSIDE else 0.24
+    arrow(ax, stages[-1].bottom, (last, FLOOR + scale * totals[-1] + above), role="memory")
     listed = ", ".join(f"{name} {n:,.0f}" for name, n in heard)
     return describe(
         ax,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["checkpointing"]
 
-LEFT, RIGHT = 0.0, 3.78  # where each stack begins, in inches
+LEFT, RIGHT = 0.0, 3.66  # where each stack begins, in inches
 ROW, LOWEST = 0.48, 0.75  # inches from one block to the next, and up to the first
 BAR, LENGTH = 1.36, 1.12  # where a block's bar begins in its stack, and how long it is
 
@@ -73,7 +73,7 @@ def _stack(
     name = f"{'With' if again else 'Without'} checkpointing"
     label(ax, (left, top + 0.78), name, align="left", bold=True)
     columns = {"forward": 0.27, "in memory": BAR + LENGTH / 2}
-    columns |= {"again": 2.72, "backward": 3.25} if again else {"backward": 2.85}
+    columns |= {"again": 2.74, "backward": 3.4} if again else {"backward": 2.85}
     for text, x in columns.items():
         label(ax, (left + x, top + 0.38), text, size=SMALL, soft=True)
     for n, y in rows.items():

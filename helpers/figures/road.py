@@ -103,7 +103,7 @@ STATIONS = (  # along the road; a chapter to come is a line here
     Station("Adapter", (0, 3), _low_rank),
     Station("Data", (0, 4), _rows),
     Station("Training", (0, 5), _loss),
-    Station("Score", (0,), _scores),
+    Station("Score", (0, 7), _scores),
     Station("Deployment", (6,), _server),
 )
 IN_A_ROW, STEP, ROW = 4, 1.88, 1.72  # inches from station to station, and from row to row
@@ -139,9 +139,10 @@ def journey(*, chapter: int | None = None, ax: "Axes | None" = None) -> "Axes":
     places = [_place(i, n_rows) for i in range(len(STATIONS))]
     _road(ax, [*places, _end(ax, _place(len(STATIONS), n_rows))])
     for i, (station, place) in enumerate(zip(STATIONS, places, strict=True)):
-        here, ahead = i in stops, bool(stops) and i > stops[-1]
+        here, last = i in stops, station.chapters[-1]
+        ahead = chapter is not None and not here and last > chapter
         _card(ax, place, station, here=here)
-        passed = " ✓" if stops and i < stops[0] else ""
+        passed = " ✓" if chapter is not None and last < chapter else ""
         text = "you are here" if stops == [i] else f"chapter {station.chapters[-1]}{passed}"
         _foot(ax, place, text, here=here)
         if ahead:

@@ -117,9 +117,10 @@ def step_dtypes(compute: str, *, ax: "Axes | None" = None) -> "Axes":
     scaling = ", which is multiplied by a scale" if compute == "fp16" else ""
     return describe(
         ax,
-        "In 4 bits: the base model, dequantized to 16 bits when it computes. In 16 bits: these "
-        "copies, activations and logits, and the gradients of activations. In 32 bits: the "
-        f"adapter, the loss{scaling}, the gradients of the adapter, and the optimizer's states, "
+        "In 4 bits: the linear layers of the base model, dequantized to 16 bits when it computes. "
+        "In 16 bits: these copies, its embeddings and norms, activations and logits, and the "
+        f"gradients of activations. In 32 bits: the adapter, the loss{scaling}, the gradients of "
+        "the adapter, and the optimizer's states, "
         "from which the adapter is updated.",
     )
 
@@ -135,7 +136,9 @@ def _lane(ax: "Axes", y: float, *, bits: int, dtype: str) -> None:
 def _forward(ax: "Axes") -> None:
     first, second = COLUMNS[:2]
     adapter = box(ax, (first, TOP), "adapter", size=SIZE, role="trained")
-    base = box(ax, (first, LOW), "base model", size=SIZE, role="frozen")
+    base = box(ax, (first, LOW), "linear\nlayers", size=SIZE, role="frozen")
+    kept = "embeddings and norms:\nnot quantized, 16 bits"
+    label(ax, (second - SIZE[0] / 2, LOW), kept, size=SMALL, align="left", soft=True)
     copies = box(ax, (first, MIDDLE), "copies to\ncompute with", size=SIZE, dashed=True)
     activations = box(ax, (second, MIDDLE), "activations,\nlogits", size=SIZE)
     connect(ax, adapter, copies, text="cast")
@@ -154,8 +157,10 @@ def _backward(ax: "Axes", *, is_scaled: bool) -> None:
         scaled = box(ax, (third, TOP), "loss × scale", size=SIZE)
         arrow(ax, loss, scaled.left)
         connect(ax, scaled, backward, text="cast")
-        remark = "inf or NaN in them?\nSkip this step,\nhalve the scale"
-        label(ax, (fourth + 0.2, MIDDLE), remark, size=SMALL, align="left", soft=True)
+        check = (fourth + last) / 2  # on the way from the gradients to the optimizer
+        arrow(ax, (check, TOP - 0.62), (check, TOP - 0.06))
+        remark = "inf or NaN here?\nSkip this step,\nhalve the scale"
+        label(ax, (check - 0.1, TOP - 0.9), remark, size=SMALL, align="left", soft=True)
     else:
         way = [loss, (third, TOP), (third, TOP - SIZE[1] / 2), backward.top]
         route(ax, way, text="cast")

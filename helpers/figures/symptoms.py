@@ -41,7 +41,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "size-mismatch-embeddings",
             "illegal-instruction",
         ),
-        "Your data are refused": (
+        "Your data is refused": (
             "unreadable",
             "unknown-columns",
             "template-refuses",
@@ -172,6 +172,8 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "citation-marks",
             "decomposed",
             "presentation-forms",
+            "letters-lost",
+            "letters-reversed",
             "mixed-scripts",
             "script-outlier",
         ),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from helpers.plots.marks import SMALL, Reference, horizontal_reference, number
-from helpers.style import COLORS, INK, SOFT, describe, new_axes
+from helpers.style import AREAS, COLORS, INK, SOFT, describe, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["memory_timeline", "trade_off"]
 
 STRETCHES = 60  # of a phase: fewer than it has pixels, so that a needle shows
-# Frozen, trained, and then what comes and goes.
-AREAS = ("#8FA3B8", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#0072B2", "#ADADAD")
 
 
 def memory_timeline(
@@ -155,8 +153,11 @@ def trade_off(
         ax.plot(*place, "D" if name == baseline else "o", color=color, markersize=8, zorder=3)
     of = f" of {what}" if what else ""
     ax.set(xlabel=f"time{of} (times {baseline})", ylabel=f"memory{of} (times {baseline})")
-    ends = [1.18 * max(ratio[side] for ratio in ratios.values()) for side in (0, 1)]
-    ax.set(xlim=(0, ends[0]), ylim=(0, ends[1]))
+    xlim, ylim = (
+        _around([ratio[side] for ratio in ratios.values()], below=below)
+        for side, below in enumerate((0.25, 0.125))
+    )
+    ax.set(xlim=xlim, ylim=ylim)
     corner = {"transform": ax.transAxes, "color": SOFT, "size": SMALL, "style": "italic"}
     ax.text(0.012, 0.02, "saves both", va="bottom", **corner)
     ax.text(0.988, 0.02, "saves memory, costs time", va="bottom", ha="right", **corner)
@@ -167,6 +168,13 @@ def trade_off(
         if name != baseline
     ]
     return describe(ax, f"Times as much as {baseline}. " + "; ".join(told))
+
+
+def _around(values: Sequence[float], *, below: float) -> tuple[float, float]:
+    """Return the ends of an axis: what the marks span, and some of that on either side."""
+    low, high = min(values), max(values)
+    span = (high - low) or 0.4
+    return max(0.0, low - below * span), high + span / 4
 
 
 def _name_marks(ax: "Axes", marks: Mapping[str, tuple[float, float]]) -> None:

@@ -1,18 +1,18 @@
 """The command `eval`."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onegpu import evaluation, messages, parity
+from onegpu import evaluation, messages
 from onegpu.command_line import sides
 from onegpu.command_line.arguments import at_least_one
 from onegpu.command_line.parity import prompt_of
+from onegpu.evaluation.scored import METRICS, Scored, score_each
 from onegpu.rows.reading import readable
 
 if TYPE_CHECKING:
@@ -36,34 +36,6 @@ how it ends:
   2  not enough prompts to tell; or it could not do its work
 """
 EXIT_CODES = {"better": 0, "worse": 1, "not enough to tell": 2}
-METRICS = {"exact": "exact match", "chrf": "chrF"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Scored:
-    """What one model answered, and how good that was.
-
-    Attributes:
-        model: As typed.
-        answers: One a prompt.
-        exact: Whether each equals its reference.
-        chrf: How close each comes to it, 0 to 1.
-    """
-
-    model: str
-    answers: list[str]
-    exact: list[bool]
-    chrf: list[float]
-
-    def __str__(self) -> str:
-        n, n_right = len(self.exact), sum(self.exact)
-        low, high = (100 * end for end in evaluation.interval(n_right, n))
-        return (
-            f"{self.model}\n"
-            f"  exact match  {n_right:,} of {n:,} (95 % interval of the share: "
-            f"{low:.0f} to {high:.0f} %)\n"
-            f"  chrF         {100 * sum(self.chrf) / n:.1f} on average"
-        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,6 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show", type=int, default=3, metavar="N", help="so many wrong answers (%(default)s)"
     )
+    parser.add_argument(
+        "--report", metavar="FOLDER", help="write a page into it: evaluation.html and evaluation.md"
+    )
     parser.add_argument("--json", action="store_true", help="print scores and answers as JSON")
 
 
@@ -100,21 +75,18 @@ def run(options: argparse.Namespace) -> int:
     Without enough prompts to tell it is 2.
     """
     messages.hide_known()
-    prompts, references = _read(options.data)
-    if options.train:
-        _check_held_out(options.data, options.train)
-    prompts, references = prompts[: options.limit], references[: options.limit]
     models = [options.model, *([options.against] if options.against else [])]
-    with contextlib.redirect_stdout(sys.stderr):  # what fetching and compiling say
-        for model in models:
-            sides.check(model)
-        scored = [
-            _scored(model, prompts, references, options.max_new_tokens)
-            for model in models  # one after the other, so that only one is in memory
-        ]
+    _check_report(options.report, models)
+    prompts, references = _read(options.data, options.train)
+    prompts, references = prompts[: options.limit], references[: options.limit]
+    recorded = sides.record(models, prompts, max_new_tokens=options.max_new_tokens)
+    scored = [
+        score_each(model, [answer.text for answer in one.answers], references)
+        for model, one in zip(models, recorded, strict=True)
+    ]
     found = None
     if options.against:
-        found = evaluation.compare(*(_points(one, options.metric) for one in scored))
+        found = evaluation.compare(*(one.points(options.metric) for one in scored))
     if options.json:
         print(json.dumps(_shown(scored, found), indent=1))
     else:
@@ -123,37 +95,66 @@ def run(options: argparse.Namespace) -> int:
         if found:
             print(f"is {options.against} better, by {METRICS[options.metric]}? {found}")
         _print_wrong(scored[-1], prompts, references, n=options.show)
+    if options.report:
+        _write_report(options, scored, prompts, references)
     return EXIT_CODES[found.verdict] if found else 0
 
 
-def _points(scored: Scored, metric: str) -> list[float]:
-    return [float(one) for one in (scored.exact if metric == "exact" else scored.chrf)]
+def _check_report(folder: str | None, models: list[str]) -> None:
+    """Raise before minutes of work why a page could not be written at their end."""
+    if folder and Path(folder).exists() and not Path(folder).is_dir():
+        raise ValueError(f"--report {folder} is a file: give a folder")
+    if folder and len(set(models)) < len(models):
+        raise ValueError(f"--report tells versions by their names: {models[0]} is given twice")
 
 
-def _scored(
-    model: str, prompts: "list[Conversation]", references: list[str], max_new_tokens: int
-) -> Scored:
-    from sacrebleu import sentence_chrf
+def _write_report(
+    options: argparse.Namespace,
+    scored: list[Scored],
+    prompts: "list[Conversation]",
+    references: list[str],
+) -> None:
+    named = [Path(file) for file in (options.data, options.train) if file]
+    written = evaluation.report(
+        options.report,
+        title=f"{scored[-1].model} on {Path(options.data).name}",
+        prompts=prompts,
+        references=references,
+        answers={one.model: one.answers for one in scored},
+        files=[path for path in named if path.is_file()],  # not data sets of the hub
+        metric=options.metric,
+    )
+    print(f"{written.html} and {written.markdown.name} are written", file=sys.stderr)
 
-    recorded = parity.record(sides.load(model), prompts, max_new_tokens=max_new_tokens)
-    answers = [answer.text for answer in recorded.answers]
-    pairs = zip(answers, references, strict=True)
-    chrf = [sentence_chrf(answer, [wanted]).score / 100 for answer, wanted in pairs]
-    return Scored(model, answers, evaluation.exact_matches(answers, references), chrf)
+
+def _read(path: str, train: str | None) -> "tuple[list[Conversation], list[str]]":
+    """Read what is asked, and what should be answered; no row of which was trained on."""
+    rows = list(_rows(path))
+    if not rows:
+        raise ValueError(f"{path} holds no rows: give some dozens that no model was trained on")
+    if train:
+        known = {_key(prompt, wanted) for _, prompt, wanted in _rows(train)}
+        seen = [place for place, prompt, wanted in rows if _key(prompt, wanted) in known]
+        if seen:
+            raise ValueError(
+                f"{len(seen):,} rows of {path} are in {train}, too ({seen[0]} is the first): "
+                "remove them from one of the two, or the score says what the model remembers"
+            )
+    return [prompt for _, prompt, _ in rows], [wanted for _, _, wanted in rows]
 
 
-def _read(path: str | Path) -> "tuple[list[Conversation], list[str]]":
-    """Read what is asked, and what should be answered."""
-    prompts, references = [], []
+def _rows(path: str) -> "Iterator[tuple[str, Conversation, str]]":
+    """Yield of each row of a file its place, what it asks, and what should be answered."""
     for row in readable(path):
         try:
-            references.append(reference_of(row.value))
-            prompts.append(prompt_of(row.value))
+            wanted = reference_of(row.value)
+            yield row.place, prompt_of(row.value), wanted
         except ValueError as error:
             raise ValueError(f"{path}, {row.place}: {error}") from error
-    if not prompts:
-        raise ValueError(f"{path} holds no rows: give some dozens that no model was trained on")
-    return prompts, references
+
+
+def _key(prompt: "Conversation", wanted: str) -> str:
+    return json.dumps([prompt, wanted.strip()], sort_keys=True)
 
 
 def reference_of(row: Mapping[str, Any]) -> str:
@@ -183,21 +184,6 @@ def reference_of(row: Mapping[str, Any]) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{column} holds no answer of the assistant: {str(row[column])[:40]!r}")
     return value
-
-
-def _check_held_out(path: str, train: str) -> None:
-    """Raise where a row was trained on: its score would be memory."""
-    known = {_key(row.value) for row in readable(train)}
-    seen = [row.place for row in readable(path) if _key(row.value) in known]
-    if seen:
-        raise ValueError(
-            f"{len(seen):,} rows of {path} are in {train}, too ({seen[0]} is the first): remove "
-            "them from one of the two, or the score says what the model remembers"
-        )
-
-
-def _key(row: Mapping[str, Any]) -> str:
-    return json.dumps([prompt_of(row), reference_of(row).strip()], sort_keys=True)
 
 
 def _print_wrong(

@@ -1,10 +1,8 @@
 """The command `parity`."""
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,21 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report, and return 0 for the same model, 1 for another, 2 if it cannot tell."""
-    from jinja2 import TemplateError
-
     messages.hide_known()
     prompts = prompts_of(options.prompts)[: options.limit]
     both = options.reference, options.candidate
-    with contextlib.redirect_stdout(sys.stderr):  # what fetching and compiling say
-        for side in both:
-            sides.check(side)
-        try:  # one after the other, so that only one model is in memory
-            recorded = [
-                parity.record(sides.load(side), prompts, max_new_tokens=options.max_new_tokens)
-                for side in both
-            ]
-        except TemplateError as error:
-            raise ValueError(f"a chat template refuses these prompts: {error}") from error
+    recorded = sides.record(both, prompts, max_new_tokens=options.max_new_tokens)
     report = parity.compare(*recorded, prompts, max_new_tokens=options.max_new_tokens)
     print(json.dumps(dataclasses.asdict(report), indent=1) if options.json else report)
     return EXIT_CODES[report.same]

@@ -1,14 +1,49 @@
 """A model as it is typed: a folder, a name on the hub, a GGUF file, or the address of a server."""
 
+import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onegpu import llama_cpp, serving, sources
+from onegpu import llama_cpp, parity, serving, sources
 
 if TYPE_CHECKING:
+    from onegpu.generation import Conversation
     from onegpu.parity.recording import Side
 
-__all__ = ["check", "load"]
+__all__ = ["check", "load", "record"]
+
+
+def record(
+    typed: Sequence[str], prompts: "Sequence[Conversation]", *, max_new_tokens: int
+) -> list[parity.Recording]:
+    """Record what each side answers, one after the other, so that only one is in memory.
+
+    What fetching and compiling say goes to stderr.
+
+    Args:
+        typed: The sides, as typed.
+        prompts: Conversations up to the answer.
+        max_new_tokens: Where answers that do not end are cut.
+
+    Returns:
+        A recording of each side.
+
+    Raises:
+        ValueError: A side cannot be loaded, or its chat template refuses a prompt.
+    """
+    from jinja2 import TemplateError
+
+    with contextlib.redirect_stdout(sys.stderr):
+        for side in typed:
+            check(side)
+        try:
+            return [
+                parity.record(load(side), prompts, max_new_tokens=max_new_tokens) for side in typed
+            ]
+        except TemplateError as error:
+            raise ValueError(f"a chat template refuses these prompts: {error}") from error
 
 
 def check(side: str) -> None:

@@ -4,15 +4,18 @@ import collections
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import is_conversation, trained_columns
-from onegpu.preflight import layout, leaks, repeated, shifts
+from onegpu.preflight import documents, layout, leaks, letters, repeated, shifts, truncated
 from onegpu.preflight.broken_json import BrokenJson
 from onegpu.preflight.findings import KINDS, Tally
 from onegpu.preflight.forms import with_texts
 from onegpu.preflight.remains import Remains
 from onegpu.preflight.seen import Seen
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Answers", "question_and_answer"]
 
@@ -35,10 +38,12 @@ class Answers:
     Args:
         tally: Where findings go.
         seen: The questions that short answers were given to.
+        tokenizer: Whose vocabulary tells what is a word.
     """
 
-    def __init__(self, tally: Tally, seen: Seen):
-        self._tally, self._seen = tally, seen
+    def __init__(self, tally: Tally, seen: Seen, tokenizer: "PreTrainedTokenizerBase"):
+        self._tally, self._seen, self._tokenizer = tally, seen, tokenizer
+        self._documents: list[str] = []  # rows that are one text
         self._remains, self._json = Remains(tally), BrokenJson(tally)
         self._first: list[tuple[str, str]] = []
         self._last: collections.deque[tuple[str, str]] = collections.deque(maxlen=N_LAST)
@@ -52,9 +57,11 @@ class Answers:
         self._open: list[str] = []  # last words of the longest answers that end in mid-sentence
 
     def check(self, row: Mapping[str, Any], *, place: str) -> None:
-        """Check a row that could be turned into tokens; one without an answer is left out."""
+        """Check a row that could be turned into tokens."""
         question, answer = question_and_answer(row)
         if not answer.strip():
+            if isinstance(row.get("text"), str) and len(self._documents) < N_LAST:
+                self._documents.append(_ends(row["text"]))
             return
         self._n_rows += 1
         self._only = answer if self._n_rows == 1 or self._only == answer else None
@@ -74,9 +81,7 @@ class Answers:
                 self._contradictions.append((self._tally.n_rows, place, before))
 
     def _keep(self, question: str, answer: str) -> None:
-        if len(answer) > 2 * N_CHARACTERS:
-            answer = answer[:N_CHARACTERS] + answer[-N_CHARACTERS:]
-        row = question[-N_CHARACTERS:], answer
+        row = question[-N_CHARACTERS:], _ends(answer)
         if len(self._first) < N_FIRST:
             self._first.append(row)
         else:
@@ -86,17 +91,20 @@ class Answers:
         self._lengths[len(answer)] += 1
         if len(answer) > self._longest:
             self._longest, self._open = len(answer), []
-        is_open = answer[-1].isalnum() or answer[-1].isspace()
+        is_open = (answer[-1].isalnum() or answer[-1].isspace()) and " " in answer.strip()
         if len(answer) == self._longest and len(self._open) < N_KEPT and is_open:
             self._open.append(answer.split()[-1])
 
     def finish(self) -> None:
         """Add what only all rows together show."""
+        documents.examine(self._documents, self._tally)
+        letters.examine([("", text) for text in self._documents], self._tokenizer, self._tally)
         if self._only is not None:
             if self._n_rows >= N_SAME:
                 self._tally.state("one-answer", repr(self._only[:SHORT]))
             return
         self._json.finish()
+        self._remains.finish()
         self._finish_together()
         self._finish_lengths()
         self._finish_forms()
@@ -123,6 +131,8 @@ class Answers:
         repeated.examine(answers, self._tally)
         layout.examine(answers, self._tally)
         leaks.examine(self._first, self._tally)
+        letters.examine(self._first, self._tokenizer, self._tally)
+        truncated.examine(self._first, self._tally)
         for rows in (self._last, self._first):
             shifts.examine(rows, self._tally)
 
@@ -163,6 +173,11 @@ def question_and_answer(row: Mapping[str, Any]) -> tuple[str, str]:
         else:
             texts.append(row[column])
     return "\n".join(texts[:-1]), texts[-1] if len(texts) > 1 else ""
+
+
+def _ends(text: str) -> str:
+    """Return a text without the middle, if it is long."""
+    return text if len(text) <= 2 * N_CHARACTERS else text[:N_CHARACTERS] + text[-N_CHARACTERS:]
 
 
 def _folded(text: str) -> str:

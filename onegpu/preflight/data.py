@@ -76,7 +76,7 @@ def check_data(
             sequences = Sequences(
                 tokenizer, tally, max_length=None, seen=seen, is_evaluation=name == "evaluation"
             )
-            together = Answers(tally, seen)
+            together = Answers(tally, seen, tokenizer)
             check_row = _RowCheck(
                 tokenizer, tally, sequences, together, max_length, assistant_only, unmarked
             )

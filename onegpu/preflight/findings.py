@@ -128,6 +128,16 @@ KINDS = {
         "hold the shapes of letters, as PDF files do, instead of the letters",
         "unicodedata.normalize('NFKC', ...) of these characters alone; Arabic may be reversed",
     ),
+    "letters-lost": Kind(
+        "warning",
+        "have words that lack letters: fi, fl and ff, or accents",
+        "read the source again by a program that knows them; no rule puts them all back",
+    ),
+    "letters-reversed": Kind(
+        "warning",
+        "hold Hebrew or Arabic from left to right, as PDF files show it",
+        "line[::-1] for each line, then numbers and Latin words once more; or read it again",
+    ),
     "mixed-scripts": Kind(
         "warning",
         "have words with letters of two scripts that look alike",
@@ -148,7 +158,7 @@ KINDS = {
     ),
     "roles-as-text": Kind(
         "warning",
-        "name a role in an answer: it begins with one, or goes on with the next question",
+        "name a role in an answer, or go on in it with the next question",
         "cut the name, or all from the next question on",
     ),
     "unknown-tool": Kind(
@@ -216,7 +226,9 @@ KINDS = {
         "are longer than max_length, and lose the rest of their text",
         "packing=True with packing_strategy='bfd_split', which keeps all of it",
     ),
-    "duplicate-rows": Kind("warning", "have been there before", "remove them"),
+    "duplicate-rows": Kind(
+        "warning", "have been there before", "remove them; cut documents without an overlap"
+    ),
     "train-test-overlap": Kind(
         "error", "of the evaluation are in the training data", "remove them from one of the two"
     ),
@@ -255,7 +267,7 @@ KINDS = {
     "answers-cut": Kind(
         "warning",
         "the longest answers end in mid-sentence, all after as many characters",
-        "export them again, without the limit that cut them",
+        "export them again, without what cut them",
     ),
     "boilerplate": Kind(
         "warning",
@@ -264,8 +276,8 @@ KINDS = {
     ),
     "layout-lost": Kind(
         "warning",
-        "answers have lost the line breaks or the indentation that code and lists need",
-        "export them again, without what joins lines or strips white space",
+        "answers have lost line breaks, indentation or brackets that code and lists need",
+        "export them again, without what joins lines, or strips white space or tags",
     ),
     "answer-in-prompt": Kind(
         "warning",
@@ -601,6 +613,10 @@ class Tally:
         places = self._places.setdefault(code, [])
         if len(places) < N_PLACES:
             places.append(f"{place}: {detail}" if detail else place)
+
+    def withdraw(self, code: str) -> None:
+        """Take back what was counted of a kind."""
+        self._counts.pop(code, None)
 
     def state(self, code: str, where: str, *, found: str | None = None) -> None:
         """Report something that is no matter of rows."""

@@ -1,6 +1,8 @@
 """How answers were judged, in all rows together: by ratings, lengths and repeated prompts."""
 
+import collections
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,8 @@ DOUBT = 0.01  # how often chance alone may look like more than that share
 N_LEAST = 5  # rows
 ECHOED = 0.8  # of the pairs: those in which only one answer begins with the question
 N_LETTERS = 10  # of a question that no answer begins with by chance
+CUT, ELSE, NEAR = 0.3, 0.1, 0.2  # of the pairs; of those the other way; from the median length
+OPEN = re.compile(r"(?:\A|\n)(?![ \t]*(?:[-*•|]|\d+[.)]))[^\n`{}]{40,}\w\s*\Z")  # prose, no list
 N_KEPT = 1000  # different answers
 N_RATINGS, HIGHEST = 11, 100  # different ratings, and the highest
 SCORES = ("stars", "rating", "reward", "quality")  # columns in which more is better
@@ -32,6 +36,7 @@ class Judged:
         self._n_pairs = self._n_longer = 0
         self._n_tokens = [0, 0]
         self._echoes = [0, 0]  # chosen or rejected answers that alone begin with the question
+        self._open = [collections.Counter[int](), collections.Counter[int]()]  # by length
         self._n_rated = self._n_not_rated = 0
         self._ratings: set[float] = set()
         self._rated: set[int] = set()  # hashes of answers
@@ -44,14 +49,18 @@ class Judged:
         self._n_tokens = [self._n_tokens[0] + chosen, self._n_tokens[1] + rejected]
 
     def add_pair(self, chosen: Mapping[str, Any], rejected: Mapping[str, Any]) -> None:
-        """Count a pair of which only one answer begins with the question."""
-        echo = []
+        """Count a pair of which only one answer begins with the question, or is cut."""
+        echo, is_open = [], []
         for row in (chosen, rejected):
             question, answer = question_and_answer(row)
+            is_open.append(bool(OPEN.search(answer)) and len(answer))
             last = question.strip().rpartition("\n")[2]
             echo.append(len(last) > N_LETTERS and answer.strip().startswith(last))
         self._echoes[0] += echo == [True, False]
         self._echoes[1] += echo == [False, True]
+        if not all(is_open):
+            for lengths, length in zip(self._open, is_open, strict=True):
+                lengths.update([length] if length else [])
 
     def add_rating(self, rating: Any, answer: Any) -> None:
         """Count a label that is no truth value."""
@@ -80,6 +89,8 @@ class Judged:
         """Add what only all rows of the training data together show."""
         self._finish_lengths()
         self._finish_ratings()
+        for n, which in enumerate(("chosen", "rejected")):
+            self._finish_cuts(which, self._open[n], self._open[1 - n].total())
         for which, count in zip(("chosen", "rejected"), self._echoes, strict=True):
             if count >= max(N_LEAST, ECHOED * self._n_pairs):
                 found = f"in {count:,} of {self._n_pairs:,} rows {which} begins with the prompt"
@@ -96,6 +107,18 @@ class Judged:
             found = f"in {self._n_longer:,} of {self._n_pairs:,} rows the chosen answer is longer"
             mean = f"{chosen / max(1, rejected):.1f} times as long in the mean"
             self._tally.state("chosen-longer", f"by over {LONGER - 1:.0%}; {mean}", found=found)
+
+    def _finish_cuts(self, which: str, lengths: collections.Counter[int], n_others: int) -> None:
+        """Look for answers of one kind that a limit on tokens cut: all are about as long."""
+        count, passed, median = lengths.total(), 0, 0
+        for length in sorted(lengths):
+            passed += lengths[length]
+            median = median or length * (2 * passed >= count)
+        n_near = sum(n for length, n in lengths.items() if abs(length - median) <= NEAR * median)
+        is_habit = count >= max(N_LEAST, CUT * self._n_pairs) and n_others <= ELSE * count
+        if is_habit and n_near >= ECHOED * count:
+            found = f"in {count:,} of {self._n_pairs:,} rows only {which} ends in mid-sentence"
+            self._tally.state("answers-cut", f"after about {median:,} characters", found=found)
 
     def _finish_ratings(self) -> None:
         """Look for ratings: numbers from 0 on may be classes, and so may those of few answers."""

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from onegpu.chat import trained_columns
 from onegpu.preflight.answers import question_and_answer
 from onegpu.preflight.findings import Tally
+from onegpu.preflight.forms import Turn, with_texts
 from onegpu.preflight.seen import Seen
 
 __all__ = ["Overlap"]
@@ -34,9 +36,18 @@ class Overlap:
         text = f"{_folded(question)}\n{_folded(answer)}"
         if not self._is_evaluation:
             self._seen.add_text(text, place)
+            if trained_columns(row) == ("messages",):
+                self._add_beginnings(row["messages"], place)
         elif before := self._seen.text(text):
-            detail = f"as training {before}, but for case, spaces or marks"
+            detail = f"as training {before}, but for case, spaces, marks or later turns"
             self._tally.add("train-test-overlap", place, detail)
+
+    def _add_beginnings(self, turns: Sequence[Turn], place: str) -> None:
+        """Keep a conversation up to each answer: all of them are learned."""
+        texts = [_folded(turn["content"]) for turn in with_texts(turns)]
+        for n, turn in enumerate(turns[1:-1], start=1):
+            if turn.get("role") == "assistant" and texts[n]:
+                self._seen.add_text(f"{' '.join(filter(None, texts[:n]))}\n{texts[n]}", place)
 
 
 def _folded(text: str) -> str:

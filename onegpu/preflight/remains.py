@@ -1,4 +1,4 @@
-"""What other programs left in answers: error messages, HTML, placeholders, broken cells."""
+"""What other programs left in answers: error messages, HTML, placeholders, the next question."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ __all__ = ["Remains"]
 
 N_CELL = 20  # characters, of which a damaged cell has fewer
 N_LEAST = 2  # answers; one alone may be what it is about
+SUBJECT = 0.5  # of the answers with HTML: as many that were asked for make it the subject
 STATUS = (
     r"[45]\d\d:? (?:Too Many|Service|Bad|Internal|Gateway|Not Found|Forbidden|Unauthorized|Request)"
 )
@@ -55,11 +56,12 @@ CELL = re.compile(  # of spreadsheets, and of pandas where a cell is empty
 )
 OF_CELLS = re.compile(
     r"#(?:REF|N/A|NAME|VALUE|DIV|NUM|NULL)|excel|sheet|formula|cell|lookup|\bnan\b|<NA>|\bNaT\b"
-    r"|python|numpy|pandas|float|infinity|languag",  # nan is Min Nan Chinese, by ISO 639-3
+    r"|python|numpy|pandas|float|infinity|language",  # nan is Min Nan Chinese, by ISO 639-3
     re.IGNORECASE,
 )
 ROUNDED = re.compile(r"(?<![\w.])(\d)(?:\.(\d{1,5}))?E\+(1[1-9]|2\d)(?!\w)")
 OF_NUMBERS = re.compile(r"scientific|notation|exponent|standard form|float|power", re.IGNORECASE)
+NEXT = re.compile(r"[.!?\"”»]\s+(\d{1,3})[.)] +[^\n]{8,200}\?(?:\s*\w+:)?\s*\Z")
 CODE = re.compile(r"```|`[^`\n]*[{<\[&]|\{%|\\\w|[;{]\s*\n|=>|\bdef \w|\bprint\(|\|.*\|")
 
 
@@ -73,10 +75,11 @@ class Remains:
     def __init__(self, tally: Tally):
         self._tally = tally
         self._found: dict[str, list[tuple[int, str, str]]] = {}  # code: row, place, detail
+        self._n_html = self._n_asked = 0  # answers with HTML that nobody, or somebody, asked for
 
     def add(self, question: str, answer: str, *, place: str) -> None:
         """Check an answer, as one that was given to this question."""
-        for code, mark in _marks(question, answer):
+        for code, mark in self._marks(question, answer):
             found = self._found.setdefault(code, [])
             if len(found) < N_LEAST:
                 found.append((self._tally.n_rows, place, repr(mark)))
@@ -89,16 +92,30 @@ class Remains:
         for row, place, detail in self._found[code]:
             self._tally.add(code, place, detail, row=row)
 
+    def finish(self) -> None:
+        """Take back what only all rows together excuse: HTML is what they are about."""
+        if self._n_asked >= SUBJECT * self._n_html:
+            self._tally.withdraw("html-remains")
+
+    def _marks(self, question: str, answer: str) -> Iterator[tuple[str, str]]:
+        """Yield the codes of what is left in an answer, each with what was found."""
+        if "<" in answer or "&" in answer:
+            html = HTML.search(answer)
+            if html and OF_HTML.search(question):
+                self._n_asked += 1
+            elif html and not CODE.search(answer):
+                self._n_html += 1
+                yield "html-remains", html[0]
+        yield from _marks(question, answer)
+
 
 def _marks(question: str, answer: str) -> Iterator[tuple[str, str]]:
-    """Yield the codes of what is left in an answer, each with what was found."""
     failed = FAILED.match(answer)
     if failed and not OF_ERRORS.search(question):
         yield "error-messages", answer.strip()[:40]
-    if "<" in answer or "&" in answer:
-        html = HTML.search(answer)
-        if html and not CODE.search(answer) and not OF_HTML.search(question):
-            yield "html-remains", html[0]
+    following = NEXT.search(answer, max(0, len(answer) - 300)) if "?" in answer[-60:] else None
+    if following and not _is_counted(int(following[1]), question + answer):
+        yield "roles-as-text", following[0][1:].strip()[:40]
     if "{" in answer or "[" in answer or "<insert" in answer or len(answer) < 200:
         mark = PLACEHOLDER.search(answer)
         is_prose = mark and not CODE.search(answer)
@@ -110,6 +127,11 @@ def _marks(question: str, answer: str) -> Iterator[tuple[str, str]]:
         rounded = ROUNDED.search(answer)
         if rounded and _is_in(question, rounded):
             yield "cells-damaged", rounded[0]
+
+
+def _is_counted(number: int, text: str) -> bool:
+    """Return whether a text has the item before this one of a list, too."""
+    return number < 2 or bool(re.search(rf"(?<!\d){number - 1}[.)]", text))
 
 
 def _is_in(question: str, rounded: re.Match[str]) -> bool:

@@ -99,7 +99,8 @@ class Sequences:
         if in_turns:
             self._check_format(ids, labels, place, all_learned=len(learned) == len(ids))
         self._check_nesting(ids[1:] if has_double_bos else ids, place)
-        self._check_script(learned, place)
+        asked = [i for i, label in zip(ids, labels, strict=True) if label == IGNORED]
+        self._check_script(asked, learned, place)
 
     def _check_length(self, ids: Sequence[int], place: str) -> None:
         self._lengths[len(ids)] += 1
@@ -149,13 +150,19 @@ class Sequences:
                     return
                 is_open = True
 
-    def _check_script(self, learned: list[int], place: str) -> None:
+    def _check_script(self, asked: list[int], learned: list[int], place: str) -> None:
         text = self._tokenizer.decode(learned[:N_LETTERS], skip_special_tokens=True)
         script = _script(text)
         self._n_scripts[script] += 1
         places = self._scripts.setdefault(script, [])
-        if len(places) < N_KEPT:
+        if len(places) < N_KEPT and not self._is_asked(script, asked):
             places.append((self._tally.n_rows, place))
+
+    def _is_asked(self, script: str, asked: list[int]) -> bool:
+        """Return whether a prompt is in a script, too, which is not that of most templates."""
+        if script in ("LATIN", ""):
+            return False
+        return script in map(_script_of, self._tokenizer.decode(asked[-N_LETTERS:]))
 
     def check_repetition(
         self, prompt: Sequence[int], row: Sequence[int], *, place: str, opposite: Sequence[int] = ()

@@ -30,6 +30,11 @@ WRITTEN = {  # in answers, unless they were asked for it
     ),
 }
 SHAPED = re.compile("[\ufb00-\ufb06\ufb50-\ufd3d\ufe70-\ufefc]")  # fi and fl; Arabic
+REVERSED = re.compile(  # forms that only end words, at the beginning of one: Hebrew, Arabic
+    "[ךםןףץة](?<![א-תء-ي\"'׳״].)(?=[א-תء-ي])"
+)
+ENDING = re.compile("(?<=[א-ת])[ךםןףץ](?![א-ת])|(?<=[ء-ي])ة(?![ء-ي])")
+N_REVERSED = 3  # times as many as words that end with such a form
 SIDE_BY_SIDE = re.compile("[Ͱ-ԯ](?:(?<=[A-Za-zÀ-ɏ].)|(?=[A-Za-zÀ-ɏ]))")
 WORD = re.compile(r"[^\W\d_]+")
 ALIKE = {  # letters of Cyrillic or Greek that look like Latin ones, and the other way round
@@ -70,8 +75,9 @@ class Texts:
         asked = ""
         are_contents = any(is_conversation(row[column]) for column in trained_columns(row))
         for name, text in _texts(row):
-            for code, detail in self._of_text(text, is_content=are_contents):
-                found.setdefault(code, f"{detail} in {name}")
+            for code, detail, right in self._of_text(text, is_content=are_contents):
+                if name in ANSWERS or not right or not _is_said(right, row):
+                    found.setdefault(code, f"{detail} in {name}")
             if name not in ANSWERS:
                 asked += text
                 continue
@@ -83,32 +89,37 @@ class Texts:
             found.setdefault("unknown-tool", name)
         return list(found.items())
 
-    def _of_text(self, text: str, *, is_content: bool) -> Iterator[Problem]:
+    def _of_text(self, text: str, *, is_content: bool) -> Iterator[tuple[str, str, str]]:
+        """Yield codes and details, each with the word as it should be, where that is known."""
         control = CONTROL.search(text)
         if control:
-            yield "control-characters", f"U+{ord(control[0]):04X}"
+            yield "control-characters", f"U+{ord(control[0]):04X}", ""
         for special in SPECIAL.finditer(text):
             token = special[0].rstrip()
             is_html = token == "</s>" and "<s>" in text
             if token in self._structural and is_content:
-                yield "template-twice", token
+                yield "template-twice", token, ""
             if token not in self._known and token not in self._template and not is_html:
-                yield "foreign-tokens", token
+                yield "foreign-tokens", token, ""
         if text.isascii():
             return
         read = _read_rightly(text)
         if read:
-            yield "mojibake", read
+            yield "mojibake", read, read.rpartition(" for ")[2]
             return
         word = _mixed_word(text)
         if word:
-            yield "mixed-scripts", word
+            yield "mixed-scripts", word, ""
         shaped = SHAPED.search(text)
         if shaped and SHAPED.search(self._normalized(text)):
-            yield "presentation-forms", shaped[0]
+            word = next(word for word in text.split() if shaped[0] in word)
+            yield "presentation-forms", shaped[0], word
         word = _decomposed_word(text)
         if word and _decomposed_word(self._normalized(text)):
-            yield "decomposed", word
+            yield "decomposed", word, word
+        word = _reversed_word(text)
+        if word:
+            yield "letters-reversed", word, word[::-1]
 
     def _normalized(self, text: str) -> str:
         """Return a text as the tokenizer reads it."""
@@ -123,6 +134,17 @@ def _texts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield turn["role"], turn["content"]
         else:
             yield column, row[column]
+
+
+def _is_said(word: str, row: Mapping[str, Any]) -> bool:
+    """Return whether an answer of a row has a word, which then was to be repaired."""
+    said = "".join(text for name, text in _texts(row) if name in ANSWERS)
+    return _letters(word) in _letters(said)
+
+
+def _letters(text: str) -> str:
+    """Return the letters and digits of a text, in one form."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).casefold() if c.isalnum())
 
 
 def _read_rightly(text: str) -> str:
@@ -162,3 +184,11 @@ def _decomposed_word(text: str) -> str:
         return ""
     words = (word for word in text.split() if len(unicodedata.normalize("NFC", word)) < len(word))
     return next(words, "")
+
+
+def _reversed_word(text: str) -> str:
+    """Return the first word whose last letter is its first, if a text has more such than others."""
+    first = REVERSED.search(text)
+    if not first or len(REVERSED.findall(text)) <= N_REVERSED * len(ENDING.findall(text)):
+        return ""
+    return text[first.start() :].split()[0]

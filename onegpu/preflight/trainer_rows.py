@@ -52,7 +52,7 @@ class Rows:
             tokenizer, tally, max_length=self._max_length, seen=seen, is_evaluation=is_evaluation
         )
         self._preferences = Preferences(tally, self.sequences, weights=weights)
-        self._texts, self._answers = Texts(tokenizer), Answers(tally, seen)
+        self._texts, self._answers = Texts(tokenizer), Answers(tally, seen, tokenizer)
         self._pairing = Pairing(tally)
 
     def check(self, rows: Iterable[Mapping[str, Any]], name: str) -> None:

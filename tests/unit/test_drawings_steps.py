@@ -2,11 +2,13 @@
 
 import matplotlib
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 
 matplotlib.use("Agg")
+import onegpu.memory
 from helpers import figures
-from helpers.figures import kit, steps, transformer
+from helpers.figures import kit, memory, steps, transformer
+from helpers.style import AREAS
 
 MIB = 1024**2
 
@@ -46,8 +48,10 @@ def test_only_the_base_model_is_in_4_bits_and_what_is_trained_in_32(compute):
         assert lanes[name] == steps.TOP
     for name in ("activations,\nlogits", "gradients of\nactivations", compute):
         assert lanes[name] == steps.MIDDLE
-    assert lanes["base model"] == lanes["nf4"] == steps.LOW
+    assert lanes["linear\nlayers"] == lanes["nf4"] == steps.LOW
     assert ("loss × scale" in found) == (compute == "fp16"), "only fp16 needs it"
+    checks = [text for text in found if text.startswith("inf or NaN")]
+    assert len(checks) == (compute == "fp16")
 
 
 def test_a_step_in_another_number_type_is_refused():
@@ -92,25 +96,37 @@ def test_a_block_tells_its_memory_at_each_part():
 STEP = {"load": {"weights": 2.0}, "backward": {"weights": 2.0, "activations": 6.0}}
 
 
+def piles(ax):
+    """Return the lower and the upper end of what is drawn of each kind, in inches."""
+    kinds = {to_rgba(color): kind for kind, color in zip(memory.KINDS, AREAS, strict=True)}
+    ends = {}
+    for patch in ax.patches:
+        kind = kinds.get(patch.get_facecolor())
+        if kind and patch.get_x() < memory.PILES:
+            ends.setdefault(kind, []).append((patch.get_y(), patch.get_y() + patch.get_height()))
+    return ends
+
+
 def test_piles_are_as_high_as_their_parts_beside_the_limit_of_the_card():
     ax = figures.step_memory(STEP, limit_gib=10, card="T4")
     (line,) = ax.lines
     (limit,) = set(line.get_ydata())
-    floor = min(y0 for _, y0, _, _ in filled(ax, "trained"))
-    heights = {
-        round(10 * (y1 - floor) / (limit - floor), 3) for _, _, _, y1 in filled(ax, "memory")
-    }
-    assert heights == {8.0}, "2 GiB of weights, and 6 of activations on them"
+    ends = piles(ax)
+    floor = ends["weights"][0][0]
+    for kind, expected in {"weights": [(0, 2), (0, 2)], "activations": [(2, 8)]}.items():
+        found = [10 * (y - floor) / (limit - floor) for end in ends[kind] for y in end]
+        assert found == pytest.approx([y for end in expected for y in end]), kind
     found = texts(ax)
-    assert {"2.0 GiB", "8.0 GiB", "the peak", "T4\n10.0 GiB"} <= set(found)
+    assert {"2.0 GiB", "8.0 GiB", "the peak", "T4: 10.0 GiB"} <= set(found)
     assert "too much ✗" in texts(figures.step_memory(STEP, limit_gib=7.9, card="T4"))
 
 
-def test_weights_are_frozen_where_there_is_an_adapter():
-    assert not filled(figures.step_memory(STEP, limit_gib=10, card="T4"), "frozen")
-    step = {"load": {"weights": 2.0}, "forward": {"weights": 2.0, "adapters": 1.0}}
-    ax = figures.step_memory(step, limit_gib=10, card="T4")
-    assert len(filled(ax, "frozen")) == 2 and len(filled(ax, "trained")) == 1
+def test_kinds_have_the_colors_of_the_timeline_and_only_those_shown_are_named():
+    assert set(memory.KINDS) & set(texts(figures.step_memory(STEP, limit_gib=9, card="T4"))) == {
+        "weights",
+        "activations",
+    }
+    assert memory.KINDS == onegpu.memory.KINDS, "AREAS go by this order"
 
 
 def test_a_step_with_another_kind_of_memory_is_refused():

@@ -6,6 +6,7 @@ import random
 from fractions import Fraction
 
 import pytest
+from jinja2 import TemplateError
 
 from onegpu import __main__, evaluation, parity
 from onegpu.command_line import sides
@@ -267,6 +268,50 @@ def test_rows_that_were_trained_on_are_refused(evaluate, tmp_path, capsys):
     assert evaluate("tuned", "--train", str(train)) == 2
     assert "1 rows of" in (told := capsys.readouterr().err)
     assert "(line 3 is the first)" in told
+
+
+def test_a_row_for_training_that_cannot_be_read_is_named(evaluate, tmp_path, capsys):
+    """The message told what was wrong, of no file and no line."""
+    train = tmp_path / "train.jsonl"
+    train.write_text('{"prompt": "a?", "completion": "b"}\n{"text": "a"}\n')
+    assert evaluate("tuned", "--train", str(train)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"{train}, line 2: expected completion or messages, found text")
+
+
+def test_the_command_writes_a_page(evaluate, tmp_path, capsys):
+    folder = tmp_path / "pages" / "yoda"
+    assert evaluate("base", "--against", "tuned", "--report", str(folder), "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["comparison"]["verdict"] == "better"
+    assert "evaluation.html and evaluation.md are written" in printed.err
+    page = (folder / "evaluation.md").read_text("utf-8")
+    assert page.startswith("# tuned on test.jsonl\n\ntuned against base, by exact match: better: ")
+    assert "test.jsonl | " in page
+    assert evaluate("base", "--report", str(folder)) == 0
+    assert (folder / "evaluation.md").read_text("utf-8").startswith("# base on test.jsonl\n\nbase")
+
+
+def test_a_page_that_cannot_be_written_is_said_at_once(evaluate, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sides, "record", lambda *_, **__: pytest.fail("minutes of work"))
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert evaluate("base", "--report", str(taken)) == 2
+    assert "is a file: give a folder" in capsys.readouterr().err
+    assert evaluate("base", "--against", "base", "--report", str(tmp_path / "new")) == 2
+    assert "base is given twice" in capsys.readouterr().err
+
+
+def test_prompts_that_a_template_refuses_are_told_as_by_parity(evaluate, monkeypatch, capsys):
+    """`eval` ended in `TemplateError`, with the last line of it."""
+
+    def refuse(*_, **__):
+        raise TemplateError("roles must alternate")
+
+    monkeypatch.setattr(parity, "record", refuse)
+    assert evaluate("base") == 2
+    told = capsys.readouterr().err
+    assert told == "a chat template refuses these prompts: roles must alternate\n"
 
 
 @pytest.mark.parametrize(

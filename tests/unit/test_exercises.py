@@ -172,6 +172,21 @@ def skipping(chosen, put_back: bool = True):
     return loss_without
 
 
+def by_document(ordered, lost: bool = False):
+    """Return a split that takes whole documents in some order, and may lose a row."""
+
+    def split(rows, share):
+        test = []
+        for document in ordered(
+            sorted({row["document"] for row in rows}, key=lambda d: int(d[1:]))
+        ):
+            if len(test) < share * len(rows):
+                test += [row for row in rows if row["document"] == document]
+        return [row for row in rows if row not in test][lost:], test
+
+    return split
+
+
 WRONG = {
     "0.1": [
         lambda n_rows, batch, epochs: n_rows * epochs // batch,
@@ -350,6 +365,24 @@ WRONG = {
         MODELFILE.replace("stop <|im_end|>", "stop </s>"),
         MODELFILE.replace("PARAMETER temperature 0\n", ""),
         MODELFILE.replace("{{ .Content }}", "{{ .Role }}"),
+    ],
+    "7.1": [40, 385, 1000, 90.0],  # far too few, the normal approximation, far too many, a share
+    "7.2": [
+        lambda rows, share: (rows[: (cut := round(len(rows) * (1 - share)))], rows[cut:]),
+        lambda rows, share: (rows, []),
+        lambda rows, share: ([], rows),
+        by_document(lambda documents: documents),  # in the order of the file
+        by_document(lambda documents: documents[::-1], lost=True),
+    ],
+    "7.3": [
+        lambda text: text,  # too long
+        lambda text: text.split(". ")[0] + ".",  # the first sentence itself
+        lambda text: text.split()[0],
+    ],
+    "7.4": [
+        lambda judge: judge,
+        lambda judge: lambda prompt, a, b: 0.5,  # fair to all, and useless
+        lambda judge: lambda prompt, a, b: max(judge(prompt, a, b), 1 - judge(prompt, b, a)),
     ],
     "B.1": [
         lambda step, mantissa_bits: 2.0 ** (mantissa_bits + 1) * step,  # no power of two
