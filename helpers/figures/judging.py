@@ -21,7 +21,7 @@ LOOP = (  # what one does, and what comes of it
     ("Score", "with an interval"),
     ("Read", "wrong answers"),
     ("Suspect", "one cause"),
-    ("Write rows", "that have it"),
+    ("Write rows", "against it"),
 )
 
 
@@ -48,7 +48,7 @@ def three_splits(n_rows: tuple[int, int, int], ax: "Axes | None" = None) -> "Axe
         x = 1.1 + 2.55 * i
         boxes.append(box(ax, (x, 1.3), name, size=(1.5, 0.72), role=role, note=f"{n:,} rows"))
         label(ax, (x, 0.62), who, size=SMALL, soft=True)
-    for a, b, what in zip(boxes, boxes[1:], ("learn", "choose"), strict=False):
+    for a, b, what in zip(boxes, boxes[1:], ("try", "choose"), strict=False):
         connect(ax, a, b, text=what)
     x, left = boxes[1].x, boxes[0].x
     route(ax, [(x, 0.36), (x, 0.14), (left, 0.14), (left, 0.36)], text="change a setting, again")

@@ -30,6 +30,9 @@ N_CHARACTERS = 2000  # of each that are kept, at the end of a question and at bo
 N_CUT = 5  # answers of the same length
 NEAR = 0.9  # of that length
 MARKS = re.compile(r"[.!?]+(?!\S)")  # at the end of a word
+LINE = re.compile(r"\\n(?:\\n|[-*#•\d A-Z]|$)")  # escaped, where a new line would begin
+CODE = re.compile(r"""[`"'\n]""")  # quoted, or with line breaks of its own
+SOME = 0.2  # of the rows
 
 
 class Answers:
@@ -53,7 +56,7 @@ class Answers:
         self._contradictions: list[tuple[int, str, str]] = []  # row, place, the one before
         self._lengths: collections.Counter[int] = collections.Counter()
         self._longest = 0
-        self._n_repeated = self._n_escaped = self._n_broken = 0
+        self._n_repeated = self._n_escaped = self._n_lines = self._n_broken = 0
         self._open: list[str] = []  # last words of the longest answers that end in mid-sentence
 
     def check(self, row: Mapping[str, Any], *, place: str) -> None:
@@ -72,6 +75,7 @@ class Answers:
         last = question.rpartition("\n")[2].strip()
         self._n_repeated += len(last) > SHORT // 2 and answer.strip().startswith(f"{last} ")
         self._n_escaped += "\\n" in answer
+        self._n_lines += bool(LINE.search(answer)) and not CODE.search(answer)
         self._n_broken += "\n" in answer
         if len(answer) <= SHORT and len(self._short) < N_KEPT:
             self._short[answer] += 1
@@ -91,7 +95,7 @@ class Answers:
         self._lengths[len(answer)] += 1
         if len(answer) > self._longest:
             self._longest, self._open = len(answer), []
-        is_open = (answer[-1].isalnum() or answer[-1].isspace()) and " " in answer.strip()
+        is_open = (answer[-1].isalpha() or answer[-1].isspace()) and " " in answer.strip()
         if len(answer) == self._longest and len(self._open) < N_KEPT and is_open:
             self._open.append(answer.split()[-1])
 
@@ -139,12 +143,15 @@ class Answers:
     def _finish_forms(self) -> None:
         """Look for answers that were decoded with their prompts, or escaped once too often."""
         counts = {"prompt-repeated": self._n_repeated}
-        if not self._n_broken:
-            counts["line-breaks-escaped"] = self._n_escaped
+        counts["line-breaks-escaped"] = 0 if self._n_broken else self._n_escaped
         for code, count in counts.items():
-            if count >= N_CUT and 2 * count >= self._n_rows:
+            if code == "line-breaks-escaped" and self._n_lines >= SOME * self._n_rows:
+                count = max(count, self._n_lines)
+            elif 2 * count < self._n_rows:
+                continue
+            if count >= N_CUT:
                 found = f"{count:,} of {self._n_rows:,} answers {KINDS[code].what}"
-                self._tally.state(code, "in most rows", found=found)
+                self._tally.state(code, "in many rows", found=found)
 
     def _finish_lengths(self) -> None:
         """Look for an export that cut the longest answers, all at the same length."""

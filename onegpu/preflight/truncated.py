@@ -1,4 +1,4 @@
-"""Answers that were cut at their beginning, or in the number at their end."""
+"""Answers that were cut: at their beginning, in mid-sentence, or in the number at their end."""
 
 import collections
 import re
@@ -9,12 +9,15 @@ from onegpu.preflight.findings import Tally
 __all__ = ["examine"]
 
 N_LEAST = 5  # answers
+SOME, MOST, RARE = 0.1, 0.8, 0.05  # of answers
+BAND = 0.2  # of a length
 SHORT = 40  # characters, of which answers have as many by chance
 NEAR, MANY = 0.1, 0.5  # of a length, and of the answers of nearly this length
 CUT, FEW = 0.7, 0.2  # of these answers begin in mid-sentence, and of the others at most
 INSIDE = tuple(".,;:!?)]")  # marks that begin no text
 NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 SEPARATED = re.compile(r"(\d{1,3})(?:[.,'’\u00a0\u202f]\d{3})+")
+SENTENCE = re.compile(r"[.!?]\s+\S")  # one ends, and another begins
 ROUNDED = re.compile("thousand|round|million|digit|tausend|mille|mil|rund", re.IGNORECASE)
 
 
@@ -26,6 +29,7 @@ def examine(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
         tally: Where findings go.
     """
     _beginnings([answer for _, answer in rows], tally)
+    _ends([answer for _, answer in rows], tally)
     _results(rows, tally)
 
 
@@ -44,6 +48,20 @@ def _beginnings(answers: Sequence[str], tally: Tally) -> None:
         first = min(answer for answer in same if _begins_inside(answer))
         found = f"{len(same):,} answers of {length:,} characters begin in mid-sentence"
         tally.state("answers-cut", f"first {first[:SHORT]!r}", found=found)
+
+
+def _ends(answers: Sequence[str], tally: Tally) -> None:
+    """Look for a limit at which answers of several sentences end without a mark."""
+    prose = {answer.rstrip() for answer in answers if SENTENCE.search(answer)}
+    cut = sorted((a for a in prose if a[-1].isalpha() and "\n" not in a[-SHORT:]), key=len)
+    if len(cut) < max(N_LEAST, SOME * len(prose)):
+        return
+    limit = len(cut[len(cut) // 2])
+    n_near = sum(abs(len(answer) - limit) <= BAND * limit for answer in cut)
+    n_longer = sum(len(answer) > (1 + BAND) * limit for answer in prose)
+    if n_near >= MOST * len(cut) and n_longer <= RARE * len(prose):
+        found = f"{len(cut):,} answers end in mid-sentence, and few are longer"
+        tally.state("answers-cut", f"first {cut[0][-SHORT:]!r}", found=found)
 
 
 def _begins_inside(answer: str) -> bool:

@@ -57,6 +57,21 @@ def test_answers_that_were_cut_at_their_beginning(tokenizer):
     assert codes(asked([*(h[-64:] for h in hashes), *TITLES]), tokenizer) == [], "no sentences"
 
 
+def test_answers_that_were_cut_at_a_limit(tokenizer):
+    """By a limit of tokens, their characters differ; those of `max_new_tokens` were not found."""
+    short = [f"The {t} is small. It costs {n} coins." for n, t in enumerate(THINGS * 2)]
+    cut = [
+        story[: 120 + 3 * (n % 8)].rstrip(" ,.").rstrip("0123456789 ")
+        for n, story in enumerate(STORIES)
+    ]
+    (one,) = found(asked([*cut, *short]), tokenizer)
+    assert (one.code, "24 answers end in mid-sentence" in one.found) == ("answers-cut", True)
+    loose = [answer.rstrip(".") for answer in short]
+    assert codes(asked([*loose, *STORIES]), tokenizer) == [], "others are longer: no limit"
+    ended = [f"{answer}." for answer in cut]
+    assert codes(asked([*ended, *short]), tokenizer) == []
+
+
 @pytest.mark.parametrize("which", ["rejected", "chosen"])
 def test_answers_of_one_kind_that_a_limit_cut(tokenizer, which):
     def pairs(*answers):

@@ -305,4 +305,7 @@ def test_line_breaks_that_were_escaped_once_too_often(tokenizer):
     steps = many([f"1. Take {n} eggs.\\n2. Boil them.\\n3. Eat." for n in range(6)])
     assert found(steps, tokenizer).codes == ["line-breaks-escaped"]
     code = row('print("a\\n")\nprint("b")')
-    assert found([*steps, code], tokenizer).codes == [], "some have real ones"
+    assert found([*steps, code], tokenizer).codes == ["line-breaks-escaped"], "one has real ones"
+    quoted = many([f'Write "a{n}\\n2" and the line ends there.' for n in range(6)])
+    formulas = many([rf"The gradient \nabla f_{n} is \nu times \neq zero." for n in range(6)])
+    assert found([*quoted, *formulas, code], tokenizer).codes == [], "meant"
