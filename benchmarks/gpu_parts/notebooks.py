@@ -27,6 +27,7 @@ ON_THE_CARD = ("00_tldr", "02_quantization", "03_lora")
 ON_THE_CPU = (
     "04_formatting",
     "05_training",
+    "07_evaluation",
     "01_language_models",
     "99_troubleshooting",
     "appendix_b_data_types",
