@@ -226,9 +226,7 @@ KINDS = {
         "are longer than max_length, and lose the rest of their text",
         "packing=True with packing_strategy='bfd_split', which keeps all of it",
     ),
-    "duplicate-rows": Kind(
-        "warning", "have been there before", "remove them; cut documents without an overlap"
-    ),
+    "duplicate-rows": Kind("warning", "have been there before", "remove them"),
     "train-test-overlap": Kind(
         "error", "of the evaluation are in the training data", "remove them from one of the two"
     ),
