@@ -36,5 +36,6 @@ def examine(texts: Sequence[str], tally: Tally) -> None:
     if len(shared) < max(N_LEAST, MANY * len(texts)):
         return
     (end, (number, other)), *_ = shared.items()
-    found = f"{len(shared):,} of {len(texts):,} texts begin with the end of another: cut them without an overlap"
+    found = f"{len(shared):,} of {len(texts):,} texts begin with the end of another"
+    found += ": cut them without an overlap"
     tally.state("duplicate-rows", f"{len(end):,} characters: {end[:LENGTH]!r}", found=found)
