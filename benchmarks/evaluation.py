@@ -9,9 +9,11 @@ mixed in, answered by the base model itself.
 weakness: Chapter 0's adapter, trained on for thirty steps with five seeds, on old rows and as many
 new ones: sentences with a subordinate clause, or any sentences. Scored on fresh sentences of both.
 
+suspects, judges, benchmarks: see `versions.py`.
+
 A second run adds the rows that are missing.
 
-usage: python benchmarks/evaluation.py {seeds,forgetting,weakness} [--out FILE]
+usage: python benchmarks/evaluation.py PART [--out FILE]
 """
 
 import argparse
@@ -23,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import versions
 import yoda_runs
 from measuring import ROOT, fill
 
@@ -35,7 +38,16 @@ N_MIXED_ROWS = 240  # of Yoda, to which others are added
 MIXES: dict[str, dict[str, Any]] = {  # what is changed against Chapter 0
     "chapter": {},
     "learning rate 3e-4": {"learning_rate": 3e-4},
+    "5 % other rows": {"share": 0.05},
+    "10 % other rows": {"share": 0.10},
     "20 % other rows": {"share": 0.20},
+    "rank 4": {"r": 4, "lora_alpha": 8},  # the scale alpha / r stays 2
+}
+PARTS: dict[str, dict[str, int]] = {  # what all rows of a record share
+    "seeds": {"steps": SEED_STEPS},
+    "forgetting": {"steps": MIX_STEPS},
+    "weakness": {"steps": N_REPAIR // 2},
+    **versions.PARTS,
 }
 
 
@@ -78,6 +90,14 @@ def one_seed(seed: int) -> dict[str, Any]:
         "validation": sum(_right(trainer.model, validation)),
         "fresh": sum(_right(trainer.model, _fresh(101))),
     }
+
+
+def before() -> dict[str, Any]:
+    """Score what the base model knows."""
+    from helpers import environment, models
+
+    tokenizer = models.load_tokenizer(environment.profile("cpu"))
+    return {"variant": "before", **yoda_runs.known(_base(), tokenizer)}
 
 
 def general_rows() -> list[dict[str, Any]]:
@@ -165,8 +185,10 @@ def repair(rows: str, *, seed: int) -> dict[str, Any]:
     return {"rows": rows, "seed": seed, **{k: [int(x) for x in v] for k, v in right.items()}}
 
 
-def jobs_of(part: str) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return the jobs of a part."""
+def jobs_of(part: str, out: Path) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Return the jobs of a part, whose rows go into the record `out`."""
+    if part in versions.PARTS:
+        return versions.jobs_of(part, out)
     if part == "seeds":
         return {f"seed {seed}": functools.partial(one_seed, seed) for seed in range(1, 21)}
     if part == "weakness":
@@ -176,7 +198,7 @@ def jobs_of(part: str) -> dict[str, Callable[[], dict[str, Any]]]:
             for rows in ("none", "weak", "any")[seed > 1 :]
         }
     others = functools.cache(general_rows)
-    return {
+    return {"before": before} | {
         f"{variant}, seed {seed}": functools.partial(forget, variant, seed=seed, others=others)
         for seed in yoda_runs.SEEDS
         for variant in MIXES
@@ -186,15 +208,14 @@ def jobs_of(part: str) -> dict[str, Callable[[], dict[str, Any]]]:
 def main() -> None:
     """Run what a record lacks."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=("seeds", "forgetting", "weakness"))
+    parser.add_argument("part", choices=PARTS)
     parser.add_argument("--out", type=Path, help="the record")
     options = parser.parse_args()
     from helpers import environment
 
     environment.quiet()
-    steps = {"seeds": SEED_STEPS, "forgetting": MIX_STEPS, "weakness": N_REPAIR // 2}[options.part]
     out = options.out or RECORDS / f"{options.part}_cpu.json"
-    fill(out, jobs_of(options.part), steps=steps)
+    fill(out, jobs_of(options.part, out), **PARTS[options.part])
 
 
 if __name__ == "__main__":

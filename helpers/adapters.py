@@ -71,8 +71,6 @@ def write_report(
         profile: The profile that trained it.
         results: Scores and examples, of types that JSON knows.
         changed: Settings of `SFTConfig` that were not those of `sft_settings`.
-
-    Taught in: notebooks/05_training.ipynb
     """
     packages = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets")
     report = {
@@ -92,7 +90,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     Returns:
         `recipe`, `versions` and `results`.
 
-    Taught in: notebooks/05_training.ipynb
+    Taught in: notebooks/06_deployment.ipynb
     """
     try:
         return json.loads((folder / REPORT).read_text("utf-8"))

@@ -8,6 +8,7 @@ import copy
 import functools
 import logging
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,7 @@ __all__ = [
     "tokenizer",
 ]
 
-N_SHOWN = 150  # characters of an error
+N_SHOWN = 150  # characters of an error's message, at most
 SMALL = environment.PROFILES["cpu"]  # on every machine: what is broken here is small
 QUIET = {"report_to": "none", "disable_tqdm": True}
 ON_CPU = {"use_cpu": True, "bf16": False, "activation_checkpointing": False, **QUIET}
@@ -71,7 +72,8 @@ def fails(call: Callable[[], Any]) -> None:
         call()
     except Exception as error:
         message = str(error).split(" (/")[0]  # without this machine's path
-        print(f"{type(error).__name__}: {' '.join(message.split())[:N_SHOWN]}".strip())
+        shown = textwrap.shorten(message, N_SHOWN, placeholder=" …")
+        print(f"{type(error).__name__}: {shown}".strip())
     else:
         raise AssertionError("this should have failed")
 

@@ -22,6 +22,7 @@ __all__ = [
     "lora",
     "losses",
     "machine",
+    "making",
     "memory",
     "messages",
     "parity",

@@ -21,7 +21,11 @@ from onegpu.sources import EMBEDDED, is_fetched
 __all__ = ["Check", "declared", "examine", "minimums"]
 
 ROOT = Path(__file__).resolve().parent.parent  # the clone, or where pip installed the package
-EXTRAS = {"preflight": "onegpu preflight, onegpu fetch", "deploy": "onegpu inspect, onegpu parity"}
+EXTRAS = {
+    "making": "onegpu make-data",
+    "preflight": "onegpu preflight, onegpu fetch",
+    "deploy": "onegpu inspect, onegpu parity",
+}
 REQUIREMENT = re.compile(r'([\w.-]+)>=([\d.]+)(?:; extra == "(\w+)")?')
 
 

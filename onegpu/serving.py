@@ -135,19 +135,27 @@ def serve(
             server.stop()
 
 
-def request(server: Server | str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+def request(
+    server: Server | str,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = 300,
+) -> Any:
     """Ask a server and return its answer, read from JSON.
 
     Args:
         server: A server, or its address.
         path: Such as `/v1/chat/completions`.
         body: What to post; without it, a GET is sent.
+        timeout: Seconds that the answer may take.
 
     Returns:
         The answer.
 
     Raises:
         ConnectionError: No server answers there.
+        TimeoutError: It does not answer in time.
         RuntimeError: It answers with an error, which the message repeats.
 
     Taught in: notebooks/06_deployment.ipynb
@@ -156,7 +164,7 @@ def request(server: Server | str, path: str, body: Mapping[str, Any] | None = No
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=300) as answer:
+        with urllib.request.urlopen(asked, timeout=timeout) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         said = error.read().decode("utf-8", "replace")

@@ -41,6 +41,7 @@ NOTEBOOKS = [
     "notebooks/03_lora.ipynb",
     "notebooks/06_deployment.ipynb",
     "notebooks/07_evaluation.ipynb",
+    "notebooks/08_data.ipynb",
     "notebooks/01_language_models.ipynb",
     "notebooks/appendix_b_data_types.ipynb",
 ]

@@ -28,6 +28,7 @@ ON_THE_CPU = (
     "04_formatting",
     "05_training",
     "07_evaluation",
+    "08_data",
     "01_language_models",
     "99_troubleshooting",
     "appendix_b_data_types",

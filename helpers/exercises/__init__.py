@@ -21,6 +21,7 @@ CHAPTERS = {
     "5": "chapter_5",
     "6": "chapter_6",
     "7": "chapter_7",
+    "8": "chapter_8",
 }
 
 

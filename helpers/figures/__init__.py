@@ -8,6 +8,7 @@ from helpers.figures.deployment import deployment_path, super_blocks
 from helpers.figures.engines import parity
 from helpers.figures.generation import generation_loop, rotary_positions
 from helpers.figures.judging import agreement, improvement_loop, three_splits
+from helpers.figures.making import rows_pipeline, two_splits
 from helpers.figures.memory import block_memory, step_memory
 from helpers.figures.packing import attention_masks, padding_packing
 from helpers.figures.plans import planning
@@ -16,7 +17,6 @@ from helpers.figures.recomputation import checkpointing
 from helpers.figures.remote import tunnel
 from helpers.figures.road import journey
 from helpers.figures.steps import step_dtypes, training_step
-from helpers.figures.symptoms import triage
 from helpers.figures.templates import template_roles
 from helpers.figures.transformer import transformer_block
 
@@ -46,6 +46,7 @@ __all__ = [
     "rotary_positions",
     "rounded_back",
     "row_to_batch",
+    "rows_pipeline",
     "shared_scales",
     "step_dtypes",
     "step_memory",
@@ -54,6 +55,6 @@ __all__ = [
     "three_splits",
     "training_step",
     "transformer_block",
-    "triage",
     "tunnel",
+    "two_splits",
 ]

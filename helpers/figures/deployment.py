@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from helpers.figures.kit import SMALL, arrow, box, canvas, label, timeline
+from helpers.figures.kit import ROLES, SMALL, arrow, box, canvas, label, route, timeline
 from helpers.style import describe
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["deployment_path", "super_blocks"]
 
-STEPS = (  # what makes the next station, that station, and what breaks there without an error
+STEPS = (  # what makes the next form, that form, and what breaks there without an error
     ("merge_and_unload", "merged model", ("merged into 4 bits: the adapter is gone",)),
     (
         "gguf.convert",
@@ -22,7 +22,7 @@ STEPS = (  # what makes the next station, that station, and what breaks there wi
     (
         "serving.serve",
         "server",
-        ("no stop token: it may go on and on", "Ollama cuts long prompts"),
+        ("Ollama without a stop token: it may never end", "Ollama cuts long prompts"),
     ),
     (
         "HTTP",
@@ -31,7 +31,7 @@ STEPS = (  # what makes the next station, that station, and what breaks there wi
     ),
 )
 ASKED = "same tokens, same answers, same probabilities as base and adapter"
-PITCH = 0.95  # inches from a station to the next
+PITCH = 0.95  # inches from a form to the next
 SUPER_BLOCK = 256  # weights
 LEFT, LENGTH = 1.75, 5.3  # inches: where rows begin, and the length of the longest
 
@@ -43,7 +43,7 @@ def deployment_path(*, ax: "Axes | None" = None) -> "Axes":
         ax: Where to draw; a new figure without it.
 
     Returns:
-        The axes: stations at the left from above to below, faults at the right.
+        The axes: forms at the left from above to below, faults at the right, parity at the end.
 
     Taught in: notebooks/06_deployment.ipynb
     """
@@ -53,7 +53,7 @@ def deployment_path(*, ax: "Axes | None" = None) -> "Axes":
     base = box(ax, (0.72, top), "base model", size=(1.34, 0.42), role="frozen")
     adapter = box(ax, (2.18, top), "adapter", size=(1.34, 0.42), role="trained")
     label(ax, (right, top + 0.02), "what breaks without an error", role="wrong", bold=True)
-    above = [base, adapter]
+    above, compared = [base, adapter], []
     for number, (step, name, faults) in enumerate(STEPS, start=1):
         place = box(ax, (x, top - PITCH * number), name, size=(2.8, 0.42))
         for start in above:
@@ -63,16 +63,25 @@ def deployment_path(*, ax: "Axes | None" = None) -> "Axes":
         tall = 0.22 + 0.17 * len(faults)
         box(ax, (right, y), "\n".join(faults), size=(3.9, tall), role="wrong")
         above = [place]
+        compared.append(place)
     y = top - PITCH * (len(STEPS) + 1)
     end = box(
-        ax, (3.6, y), "parity: still the same model?", size=(7.1, 0.52), bold=True, note=ASKED
+        ax,
+        (3.6, y),
+        "parity, after every arrow: still the same model?",
+        size=(7.1, 0.52),
+        bold=True,
+        note=ASKED,
     )
-    arrow(ax, above[0].bottom, (above[0].x, end.top[1]))
+    beside = 3.05  # inches: where the line to parity runs
+    route(ax, [compared[0].right, (beside, compared[0].y), (beside, end.top[1])])
+    for place in compared[1:]:
+        ax.plot((place.right[0], beside), (place.y, place.y), color=ROLES["plain"].edge, lw=1.4)
     listed = ". ".join(f"{step} makes the {name}; {', or '.join(f)}" for step, name, f in STEPS)
     return describe(
         ax,
-        "Stations from above to below, at the right of each arrow what breaks. Base model and "
-        f"adapter come first. {listed}. At the end parity compares: {ASKED}",
+        "Forms from above to below, at the right of each arrow what breaks. Base model and "
+        f"adapter come first. {listed}. After every arrow parity compares: {ASKED}",
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from helpers.figures.kit import SMALL, Point, arrow, box, canvas, label, route, timeline, tokens
@@ -18,6 +18,7 @@ WIDE = 2.8  # inches: how wide a column is
 SIGN = 4.2  # inches: between them
 LETTERS = 36  # of code, in one line of a column
 OTHER_KL = 0.5  # nats; above it the candidate is another model
+VERDICT = 124  # letters of a verdict, in two lines
 
 
 class Answered(Protocol):
@@ -49,17 +50,21 @@ def parity(
     candidate: Answered,
     *,
     mean_kl: float | None,
+    n_prompts: int,
     verdict: str,
+    decode: Callable[[int], str],
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """Draw what two engines make of one prompt: text, tokens, probabilities, answer, verdict.
+    """Draw what two engines make of one prompt: text, tokens, answer, probabilities, verdict.
 
     Args:
         reference: What the trained model makes of it.
         candidate: What the deployed model makes of it.
         mean_kl: Mean divergence of the candidate's probabilities over all prompts, in nats; None
             where there is nothing to compare.
+        n_prompts: How many these prompts are.
         verdict: Of `onegpu.parity.compare`.
+        decode: Turns the id of a token into text, as a tokenizer's method does.
         ax: Where to draw; a new figure without it.
 
     Returns:
@@ -72,8 +77,8 @@ def parity(
     same = {
         "prompt": reference.prompt_text == candidate.prompt_text,
         "tokens": list(reference.prompt_ids) == list(candidate.prompt_ids),
-        "next token": mean_kl is not None and mean_kl < OTHER_KL,
         "answer": list(reference.ids) == list(candidate.ids),
+        "next token": mean_kl is not None and mean_kl < OTHER_KL,
     }
     _heads(ax)
     heights = dict(zip(same, (3.37, 2.73, 2.14, 1.53), strict=True))
@@ -84,7 +89,12 @@ def parity(
             label(ax, (SIGN, y), sign, size=13, role="plain" if same[name] else "wrong")
     _prompts(ax, heights["prompt"], sides)
     _ids(ax, heights["tokens"], sides)
-    _probabilities(ax, heights["next token"], sides, mean_kl=mean_kl, near=same["next token"])
+    place = _least_sure(sides)
+    if mean_kl is None or place is None:
+        label(ax, (SIGN, heights["next token"]), "nothing to compare", size=SMALL, soft=True)
+    else:
+        _probabilities(ax, heights["next token"], place, decode=decode)
+        _mean_kl(ax, heights["next token"], mean_kl, n_prompts=n_prompts)
     for x, side in zip(SIDES, sides, strict=True):
         answer = side.text.strip().replace("\n", "↵")
         _code(ax, (x, heights["answer"]), [textwrap.shorten(answer, LETTERS, placeholder=" …")])
@@ -145,35 +155,48 @@ def _ids(ax: "Axes", y: float, sides: Sequence[Answered]) -> None:
         label(ax, (x + WIDE / 2 - 0.15, y), "…", soft=True)
 
 
-def _probabilities(
-    ax: "Axes", y: float, sides: Sequence[Answered], *, mean_kl: float | None, near: bool
-) -> None:
-    """Draw the likeliest next tokens where the reference is least sure, each as a share of 1."""
+def _least_sure(sides: Sequence[Answered]) -> Sequence[Mapping[int, float]] | None:
+    """Return what both sides say at the place where the reference is least sure, if any."""
     reached = 1  # places that both reached by the same tokens
     for a, b in zip(*(side.ids for side in sides), strict=False):
         if a != b:
             break
         reached += 1
     places = list(zip(*(side.likeliest[:reached] for side in sides), strict=False))
-    if mean_kl is None or not places:
-        label(ax, (SIGN, y), "nothing to compare", size=SMALL, soft=True)
-        return
-    place = min(places, key=lambda both: max(both[0].values()))
+    return min(places, key=lambda both: max(both[0].values()), default=None)
+
+
+def _probabilities(
+    ax: "Axes", y: float, place: Sequence[Mapping[int, float]], *, decode: Callable[[int], str]
+) -> None:
+    """Draw the likeliest next tokens of each side, each as a share of 1."""
     likeliest = sorted(place[0], key=place[0].__getitem__, reverse=True)[:3]
     for x, known in zip(SIDES, place, strict=True):
         shares = [math.exp(known.get(token, -math.inf)) for token in likeliest]
-        shares.append(max(0.0, 1 - sum(shares)))
-        parts = [(f"{100 * p:.0f} %" if p > 0.15 else "", p, "plain") for p in shares]
+        names = [
+            f"“{decode(token).strip()}” " if p > 0.4 else ""
+            for token, p in zip(likeliest, shares, strict=True)
+        ]
+        rest = max(0.0, 1 - sum(shares))
+        parts = [
+            (f"{name}{100 * p:.0f} %" if p > 0.15 else "", p, "plain")
+            for name, p in zip([*names, ""], [*shares, rest], strict=True)
+        ]
         timeline(ax, (x - WIDE / 2, y), parts, length=WIDE, height=0.3)
-    role = "plain" if near else "wrong"
-    label(ax, (SIGN, y + 0.1), "KL", size=SMALL, role=role)
-    label(ax, (SIGN, y - 0.08), f"{mean_kl:.1g}", size=SMALL, role=role)
+
+
+def _mean_kl(ax: "Axes", y: float, mean_kl: float, *, n_prompts: int) -> None:
+    """Write the mean divergence between the bars, its first line above them."""
+    role = "plain" if mean_kl < OTHER_KL else "wrong"
+    lines = ("mean KL", f"of {n_prompts}:", f"{mean_kl:.1g}")
+    for up, line in zip((0.25, 0.05, -0.13), lines, strict=True):
+        label(ax, (SIGN, y + up), line, size=SMALL, role=role)
 
 
 def _verdict(ax: "Axes", verdict: str) -> None:
     """Draw the verdict, the reason shortened to what fits."""
     wrong = verdict.startswith("NOT")
-    short = textwrap.shorten(verdict, 110, placeholder=" …")
+    short = textwrap.shorten(verdict, VERDICT, placeholder=" …")
     arrow(ax, (SIGN, 1.2), (SIGN, 0.86))
     role = "wrong" if wrong else "plain"
     box(ax, (SIGN, 0.5), textwrap.fill(short, 64), size=(6.2, 0.58), role=role, bold=not wrong)

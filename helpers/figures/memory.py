@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from helpers.figures.kit import ROLES, SMALL, arrow, canvas, label
+from helpers.figures.kit import ROLES, SMALL, canvas, label
 from helpers.figures.transformer import PARTS, draw_block
 from helpers.style import AREAS, describe
 
@@ -16,7 +16,7 @@ __all__ = ["block_memory", "step_memory"]
 MIB = 1024**2
 # What memory is for, in the order of `AREAS`, and from the bottom to the top of a pile.
 KINDS = ("weights", "adapters", "gradients", "optimizer", "activations", "logits", "temporaries")
-PILE, TALLEST, FLOOR = 0.92, 3.1, 0.4  # inches
+PILE, TALLEST, FLOOR = 0.92, 3.1, 0.56  # inches
 PILES, LEGEND = 5.9, 6.06  # inches: how far the piles reach, and where the legend begins
 
 
@@ -42,8 +42,8 @@ def block_memory(bytes_by_part: Mapping[str, float], *, ax: "Axes | None" = None
     ax = canvas(6.6, 5.3, title=title, ax=ax)
     parts = draw_block(ax, 1.8)
     for part, n_bytes in bytes_by_part.items():
-        _bar(ax, parts[part].y, 2.6 * n_bytes / largest, text=f"{n_bytes / MIB:.1f} MiB")
-    listed = ", ".join(f"{part} {n / MIB:.1f}" for part, n in bytes_by_part.items())
+        _bar(ax, parts[part].y, 2.6 * n_bytes / largest, text=f"{n_bytes / MIB:.5g} MiB")
+    listed = ", ".join(f"{part} {n / MIB:.5g}" for part, n in bytes_by_part.items())
     return describe(ax, f"A block, with the MiB of activations at each part: {listed}")
 
 
@@ -72,7 +72,7 @@ def step_memory(
 
     Returns:
         The axes: a pile for each phase, in the colors of `plots.memory_timeline`, the card's
-        limit, and a mark at the highest pile.
+        limit, and a word under the highest pile.
 
     Raises:
         ValueError: A part is of another kind.
@@ -85,18 +85,16 @@ def step_memory(
     peak = max(totals, key=lambda phase: totals[phase])
     fits = totals[peak] <= limit_gib
     scale = TALLEST / max(limit_gib, totals[peak])
-    height = FLOOR + max(scale * limit_gib + 0.45, scale * totals[peak] + 0.75)
+    height = FLOOR + max(scale * limit_gib + 0.45, scale * totals[peak] + 0.35)
     ax = canvas(7.4, height, title=f"A step on a {card}, phase by phase", ax=ax)
     for i, (phase, pile) in enumerate(parts.items()):
         x = PILES * (i + 0.5) / len(parts)
         _pile(ax, x, pile, scale=scale)
-        label(ax, (x, FLOOR - 0.2), phase, bold=True)
-        top = FLOOR + scale * totals[phase]
-        label(ax, (x, top + 0.14), f"{totals[phase]:.1f} GiB", bold=True)
+        label(ax, (x, FLOOR - 0.17), phase, bold=True)
+        label(ax, (x, FLOOR + scale * totals[phase] + 0.14), f"{totals[phase]:.1f} GiB", bold=True)
         if phase == peak:
             role, text = ("plain", "the peak") if fits else ("wrong", "too much ✗")
-            label(ax, (x, top + 0.62), text, role=role)
-            arrow(ax, (x, top + 0.5), (x, top + 0.24), role=role)
+            label(ax, (x, FLOOR - 0.4), text, role=role)
     _limit(ax, FLOOR + scale * limit_gib, text=f"{card}: {limit_gib:.1f} GiB")
     _legend(ax, {kind for pile in parts.values() for kind, gib in pile.items() if gib})
     listed = "; ".join(f"{phase} {total:.1f}" for phase, total in totals.items())

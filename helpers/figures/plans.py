@@ -20,12 +20,17 @@ STAGES = (
     ("allocator", "a copy of CUDA's", "memory"),
 )
 STEPS = ("build", "run", "replay")
-LEFT, FLOOR, TALLEST = 0.35, 0.42, 1.45  # inches, of the bars
+LEFT, FLOOR, TALLEST = 0.35, 0.6, 1.45  # inches, of the bars
 INSIDE = 0.24  # inches: what adds more has its MiB in it, and what adds less above it
 
 
 def planning(
-    heard: Sequence[tuple[str, float]], *, limit_mib: float, card: str, ax: "Axes | None" = None
+    heard: Sequence[tuple[str, float]],
+    *,
+    limit_mib: float,
+    card: str,
+    results: Sequence[str] = (),
+    ax: "Axes | None" = None,
 ) -> "Axes":
     """Draw how the planner finds a peak: from a configuration to a pile of allocations.
 
@@ -33,6 +38,7 @@ def planning(
         heard: Each operation that allocated, in order, with its MiB.
         limit_mib: What the card has.
         card: Its name.
+        results: What each operation returned, in words, to write below its name.
         ax: Where to draw; a new figure without it.
 
     Returns:
@@ -40,19 +46,22 @@ def planning(
         to scale, with the card's limit.
 
     Raises:
-        ValueError: Nothing was heard, or something of a negative size.
+        ValueError: Nothing was heard, or something of a negative size; or the results are not
+            as many as the operations.
 
     Taught in: notebooks/05_training.ipynb
     """
     if not heard or min(n for _, n in heard) < 0:
         raise ValueError(f"heard {list(heard)}: give operations, and MiB of 0 or more")
-    ax = canvas(7.4, 3.2, title="How a plan is made: every allocation, no actual values", ax=ax)
+    if results and len(results) != len(heard):
+        raise ValueError(f"{len(results)} results of {len(heard)} operations: give one for each")
+    ax = canvas(7.4, 3.4, title="How a plan is made: every allocation, no actual values", ax=ax)
     stages = []
     for i, (name, what, role) in enumerate(STAGES):
-        stages.append(box(ax, (0.82 + 1.92 * i, 2.8), name, size=(1.5, 0.62), role=role, note=what))
+        stages.append(box(ax, (0.82 + 1.92 * i, 3.0), name, size=(1.5, 0.62), role=role, note=what))
     for (one, other), step in zip(itertools.pairwise(stages), STEPS, strict=True):
         connect(ax, one, other)
-        label(ax, ((one.x + other.x) / 2, 2.4), step, size=SMALL, soft=True)
+        label(ax, ((one.x + other.x) / 2, 2.6), step, size=SMALL, soft=True)
     totals = list(itertools.accumulate(n for _, n in heard))
     scale = TALLEST / max(limit_mib, totals[-1])
     top = FLOOR + scale * limit_mib
@@ -65,6 +74,8 @@ def planning(
         before, added = scale * (totals[i] - n_mib), scale * n_mib
         _bar(ax, x, before=before, added=added, role=role)
         label(ax, (x, FLOOR - 0.16), operation, size=SMALL, code=True)
+        if results:
+            label(ax, (x, FLOOR - 0.38), results[i], size=SMALL, soft=True)
         text = f"+{n_mib:,.0f} MiB {ROLES[role].mark}".strip()
         up = added / 2 if added > INSIDE else added + 0.13
         label(ax, (x, FLOOR + before + up), text, size=SMALL, role=role)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from helpers.figures.kit import ROLES, SMALL, box, canvas, label
+from helpers.figures.kit import ROLES, SMALL, arrow, box, canvas, label
 from helpers.style import describe
 
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["checkpointing"]
 
 LEFT, RIGHT = 0.0, 3.66  # where each stack begins, in inches
-ROW, LOWEST = 0.48, 0.75  # inches from one block to the next, and up to the first
+ROW, LOWEST = 0.48, 0.95  # inches from one block to the next, and up to the first
 BAR, LENGTH = 1.36, 1.12  # where a block's bar begins in its stack, and how long it is
 
 
@@ -83,6 +83,9 @@ def _stack(
         order = {"forward": n + 1, "again": backward - 1, "backward": backward}
         for column in columns.keys() & order.keys():
             label(ax, (left + columns[column], y), f"{order[column]}")
+    sliver = left + BAR + LENGTH * share / 2
+    label(ax, (sliver - 0.24, LOWEST - 0.39), "its input", size=SMALL, align="right", soft=True)
+    arrow(ax, (sliver - 0.2, LOWEST - 0.37), (sliver, LOWEST - 0.19))
     if n_blocks > len(rows):
         label(ax, (left + 0.94, LOWEST + 2 * ROW), "⋮")
 

@@ -101,7 +101,7 @@ STATIONS = (  # along the road; a chapter to come is a line here
     Station("Base model", (0, 1), _layers),
     Station("4 bits", (0, 2), _levels),
     Station("Adapter", (0, 3), _low_rank),
-    Station("Data", (0, 4), _rows),
+    Station("Data", (0, 4, 8), _rows),
     Station("Training", (0, 5), _loss),
     Station("Score", (0, 7), _scores),
     Station("Deployment", (6,), _server),
@@ -139,13 +139,14 @@ def journey(*, chapter: int | None = None, ax: "Axes | None" = None) -> "Axes":
     places = [_place(i, n_rows) for i in range(len(STATIONS))]
     _road(ax, [*places, _end(ax, _place(len(STATIONS), n_rows))])
     for i, (station, place) in enumerate(zip(STATIONS, places, strict=True)):
-        here, last = i in stops, station.chapters[-1]
-        ahead = chapter is not None and not here and last > chapter
+        here = i in stops
+        own = [number for number in station.chapters if number]  # Chapter 0 stops everywhere
+        reached = [number for number in own if chapter is not None and number <= chapter]
         _card(ax, place, station, here=here)
-        passed = " ✓" if chapter is not None and last < chapter else ""
-        text = "you are here" if stops == [i] else f"chapter {station.chapters[-1]}{passed}"
-        _foot(ax, place, text, here=here)
-        if ahead:
+        passed = " ✓" if reached and not here else ""
+        text = f"chapter {reached[-1] if reached else own[0]}{passed}"
+        _foot(ax, place, "you are here" if stops == [i] else text, here=here)
+        if chapter is not None and not here and not reached:
             _veil(ax, place)
     return describe(ax, _in_words(stops, chapter))
 

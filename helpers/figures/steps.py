@@ -87,7 +87,7 @@ def _memory(ax: "Axes") -> None:
 
 # The columns of `step_dtypes`, and the middle of its lanes, in inches.
 COLUMNS = (1.5, 2.83, 4.14, 5.42, 6.68)
-TOP, MIDDLE, LOW = 3.75, 2.35, 0.95
+TOP, MIDDLE, LOW = 3.9, 2.35, 0.95
 SIZE = (1.1, 0.56)
 
 
@@ -108,8 +108,10 @@ def step_dtypes(compute: str, *, ax: "Axes | None" = None) -> "Axes":
     """
     if compute not in ("bf16", "fp16"):
         raise ValueError(f"compute is {compute!r}: choose 'bf16' or 'fp16'")
-    ax = canvas(7.4, 4.6, title=f"Number types in a QLoRA step that computes in {compute}", ax=ax)
-    for y, bits, dtype in ((TOP, 32, "fp32"), (MIDDLE, 16, compute), (LOW, 4, "nf4")):
+    ax = canvas(
+        7.4, 4.75, title=f"Number types in a QLoRA step that computes in {compute.upper()}", ax=ax
+    )
+    for y, bits, dtype in ((TOP, 32, "FP32"), (MIDDLE, 16, compute.upper()), (LOW, 4, "NF4")):
         _lane(ax, y, bits=bits, dtype=dtype)
     _forward(ax)
     _backward(ax, is_scaled=compute == "fp16")
@@ -129,7 +131,7 @@ def _lane(ax: "Axes", y: float, *, bits: int, dtype: str) -> None:
     from matplotlib.patches import Rectangle
 
     ax.add_patch(Rectangle((0.02, y - 0.46), 7.36, 0.92, fc="#F5F5F5", ec="none", zorder=0))
-    label(ax, (0.14, y + 0.1), dtype, align="left", bold=True, code=True)
+    label(ax, (0.14, y + 0.1), dtype, align="left", bold=True)
     label(ax, (0.14, y - 0.12), f"{bits} bits", size=SMALL, align="left", soft=True)
 
 
@@ -137,8 +139,8 @@ def _forward(ax: "Axes") -> None:
     first, second = COLUMNS[:2]
     adapter = box(ax, (first, TOP), "adapter", size=SIZE, role="trained")
     base = box(ax, (first, LOW), "linear\nlayers", size=SIZE, role="frozen")
-    kept = "embeddings and norms:\nnot quantized, 16 bits"
-    label(ax, (second - SIZE[0] / 2, LOW), kept, size=SMALL, align="left", soft=True)
+    wider = (SIZE[0] + 0.2, SIZE[1])
+    box(ax, (COLUMNS[-1] - 0.1, MIDDLE), "embeddings\nand norms", size=wider, role="frozen")
     copies = box(ax, (first, MIDDLE), "copies to\ncompute with", size=SIZE, dashed=True)
     activations = box(ax, (second, MIDDLE), "activations,\nlogits", size=SIZE)
     connect(ax, adapter, copies, text="cast")
@@ -158,9 +160,9 @@ def _backward(ax: "Axes", *, is_scaled: bool) -> None:
         arrow(ax, loss, scaled.left)
         connect(ax, scaled, backward, text="cast")
         check = (fourth + last) / 2  # on the way from the gradients to the optimizer
-        arrow(ax, (check, TOP - 0.62), (check, TOP - 0.06))
+        arrow(ax, (check, TOP - 0.5), (check, TOP - 0.06))
         remark = "inf or NaN here?\nSkip this step,\nhalve the scale"
-        label(ax, (check - 0.1, TOP - 0.9), remark, size=SMALL, align="left", soft=True)
+        label(ax, (check - 0.1, (TOP + MIDDLE) / 2), remark, size=SMALL, align="left", soft=True)
     else:
         way = [loss, (third, TOP), (third, TOP - SIZE[1] / 2), backward.top]
         route(ax, way, text="cast")

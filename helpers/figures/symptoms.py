@@ -1,26 +1,17 @@
-"""The triage of Troubleshooting: from a symptom to the sections that may explain it."""
+"""The table at the top of Troubleshooting: from a symptom to the sections that may explain it."""
 
-import textwrap
-from typing import TYPE_CHECKING
+__all__ = ["N_FIRST", "SYMPTOMS"]
 
-from helpers.figures.kit import SMALL, Box, arrow, box, canvas, label, route
-from helpers.style import describe
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-__all__ = ["N_DRAWN", "SYMPTOMS", "triage"]
-
-N_DRAWN = 4  # sections of a symptom that the drawing names; the page's table has all of them
-SYMPTOMS = {  # of both branches: what you see, and the sections to read, the likeliest first
+N_FIRST = 4  # sections of a symptom that the table names in its column "look here first"
+SYMPTOMS = {  # with and without an error: what you see, and what to read, the likeliest first
     "yes": {
-        "It won't install,\nor an import fails": (
+        "It won't install, or an import fails": (
             "pip-conflicts",
             "no-kernel-image",
             "bitsandbytes-without-gpu",
             "flash-attention-2",
         ),
-        "A tutorial's code fails:\n“unexpected argument”": (
+        "A tutorial's code fails: “unexpected argument”": (
             "old-training-arguments",
             "max-seq-length",
             "no-tokenizer-argument",
@@ -35,7 +26,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "dataset-scripts",
             "dynamic-cache",
         ),
-        "A model or adapter\nwon't load": (
+        "A model or adapter won't load": (
             "gated-model",
             "tokenizers-backend",
             "size-mismatch-embeddings",
@@ -55,7 +46,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "unknown-ids",
             "huge-cell",
         ),
-        "Training won't start,\nor it crashes": (
+        "Training won't start, or it crashes": (
             "element-0-does-not-require-grad",
             "purely-quantized",
             "trainable-half",
@@ -67,7 +58,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "trainable-tokens-wrapper",
             "two-gpus",
         ),
-        "Out of memory, disk\nor session": (
+        "Out of memory, disk or session": (
             "out-of-memory",
             "killed",
             "disk-full",
@@ -75,7 +66,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "eval-memory",
             "length-outlier",
         ),
-        "Saving or converting\nfails": (
+        "Saving or converting fails": (
             "generation-config",
             "adapter-only-folder",
             "quantized-checkpoint-to-gguf",
@@ -87,7 +78,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
         ),
     },
     "no": {
-        "It's very slow": ("bf16-missing",),
+        "It's very slow": ("bf16-missing", "flash-attention-2", "length-outlier"),
         "The loss stands still": (
             "learning-rate",
             "adapter-frozen",
@@ -101,7 +92,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "gradients-tiny",
             "layers-frozen",
         ),
-        "The loss is nan,\nhuge or strange": (
+        "The loss is nan, huge or strange": (
             "nan-in-fp16",
             "loss-too-high",
             "gibberish-on-a-mac",
@@ -112,14 +103,16 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "labels-differ",
             "weights-zero",
         ),
-        "The answers never stop,\nor there are none": (
+        "The answers never stop, or there are none": (
             "eos-differs",
             "pad-is-eos",
             "eos-not-learned",
+            "gibberish-in-ollama",
+            "completion-cut",
             "empty-turn",
             "empty-after-tuning",
         ),
-        "The loss falls, but it\nlearned nothing useful": (
+        "The loss falls, but it learned nothing useful": (
             "template-not-applied",
             "prompt-differs",
             "prompt-learned",
@@ -147,7 +140,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "packing-leaks",
             "padding-side",
         ),
-        "It learned the flaws\nof your data": (
+        "It learned the flaws of your data": (
             "one-answer",
             "answers-cut",
             "labels-vary",
@@ -162,7 +155,7 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "error-messages",
             "placeholders",
         ),
-        "Odd characters or marks\nin the answers": (
+        "Odd characters or marks in the answers": (
             "mojibake",
             "foreign-tokens",
             "roles-as-text",
@@ -177,14 +170,14 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "mixed-scripts",
             "script-outlier",
         ),
-        "Tool calls or thoughts\nare wrong": (
+        "Tool calls or thoughts are wrong": (
             "left-out",
             "arguments-as-text",
             "unknown-tool",
             "thoughts-cut",
             "nulls-filled-in",
         ),
-        "DPO, KTO or a reward\nmodel misbehaves": (
+        "DPO, KTO or a reward model misbehaves": (
             "dpo-stays-at-0-6931",
             "no-prompt",
             "prompt-repeated",
@@ -195,13 +188,13 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
             "labels-one-sided",
             "rewards-equal",
         ),
-        "The score is too good,\nor near zero": (
+        "The score is too good, or near zero": (
             "train-test-overlap",
             "duplicate-rows",
             "score-near-zero",
             "right-padding",
         ),
-        "Worse after loading,\nmerging or exporting": (
+        "Worse after loading, merging or exporting": (
             "identical-to-base",
             "merge-into-4-bit",
             "gguf-without-template",
@@ -213,71 +206,3 @@ SYMPTOMS = {  # of both branches: what you see, and the sections to read, the li
         ),
     },
 }
-FIRST = {  # what to try before that
-    "yes": "Search this page for the message. Not here? When does it happen?",
-    "no": "preflight.check_data(rows), preflight.check(trainer). What do you see?",
-}
-
-
-def triage(*, ax: "Axes | None" = None) -> "Axes":
-    """Draw the way from a symptom to the sections of Troubleshooting that may explain it.
-
-    Args:
-        ax: Where to draw; a new figure without it.
-
-    Returns:
-        The axes, with a branch for errors and one for what raises none, a row for each symptom.
-
-    Example:
-        >>> triage().get_title("left")
-        'Where to look, by symptom'
-
-    Taught in: notebooks/99_troubleshooting.ipynb
-    """
-    n_rows = sum(map(len, SYMPTOMS.values()))
-    ax = canvas(7.2, 1.9 + 0.46 * n_rows, title="Where to look, by symptom", ax=ax)
-    top = ax.get_ylim()[1]
-    root = box(ax, (1.6, top - 0.26), "Did it raise an error?", size=(2.5, 0.42), bold=True)
-    yes, end = _branch(ax, root.y - 0.68, "yes")
-    no, _ = _branch(ax, end - 0.56, "no")
-    arrow(ax, root.bottom, (root.x, yes.top[1]))
-    label(ax, (root.x + 0.2, root.y - 0.33), "yes", size=SMALL)
-    route(ax, [root.left, (0.12, root.y), (0.12, no.y), no.left], text="no")
-    return describe(ax, f"Did it raise an error? {' '.join(map(_branch_in_words, SYMPTOMS))}")
-
-
-def drawn(sections: tuple[str, ...]) -> str:
-    """Return the first sections of a symptom, in lines that fit beside it.
-
-    Args:
-        sections: Their names, the likeliest first.
-
-    Returns:
-        One or two lines.
-
-    Example:
-        >>> drawn(("no-rows", "double-bos"))
-        'no-rows, double-bos'
-    """
-    names = ", ".join(sections[:N_DRAWN])
-    return textwrap.fill(names, 54, break_long_words=False, break_on_hyphens=False)
-
-
-def _branch(ax: "Axes", y: float, answer: str) -> tuple[Box, float]:
-    """Draw a branch from a height downward; return its head and where it ends."""
-    head = box(ax, (3.75, y), FIRST[answer], size=(6.7, 0.42))
-    for i, (symptom, sections) in enumerate(SYMPTOMS[answer].items()):
-        y = head.y - 0.5 - 0.46 * i
-        seen = box(ax, (1.75, y), symptom, size=(2.0, 0.4))
-        route(ax, [(0.5, head.bottom[1]), (0.5, y), seen.left])
-        arrow(ax, seen.right, (2.98, y))
-        label(ax, (3.02, y), drawn(sections), align="left", size=SMALL, code=True)
-    return head, y
-
-
-def _branch_in_words(answer: str) -> str:
-    rows = [
-        f"{symptom}: {', '.join(sections[:N_DRAWN])}"
-        for symptom, sections in SYMPTOMS[answer].items()
-    ]
-    return f"{answer.capitalize()}: {FIRST[answer]} {'; '.join(rows)}.".replace("\n", " ")

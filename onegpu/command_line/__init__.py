@@ -14,6 +14,7 @@ from onegpu.command_line import (
     evaluate,
     fetch,
     inspect,
+    make_data,
     parity,
     plan,
     plan_serving,
@@ -27,6 +28,7 @@ __all__ = ["COMMANDS", "parser", "run"]
 COMMANDS = {
     "plan": plan,
     "plan-serving": plan_serving,
+    "make-data": make_data,
     "preflight": preflight,
     "eval": evaluate,
     "parity": parity,

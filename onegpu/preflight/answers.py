@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onegpu.chat import is_conversation, trained_columns
 from onegpu.preflight import documents, layout, leaks, letters, repeated, shifts, truncated
 from onegpu.preflight.broken_json import BrokenJson
+from onegpu.preflight.calls import Arguments
 from onegpu.preflight.findings import KINDS, Tally
 from onegpu.preflight.forms import with_texts
 from onegpu.preflight.remains import Remains
@@ -48,6 +49,7 @@ class Answers:
         self._tally, self._seen, self._tokenizer = tally, seen, tokenizer
         self._documents: list[str] = []  # rows that are one text
         self._remains, self._json = Remains(tally), BrokenJson(tally)
+        self._arguments = Arguments(tally)
         self._first: list[tuple[str, str]] = []
         self._last: collections.deque[tuple[str, str]] = collections.deque(maxlen=N_LAST)
         self._n_rows = 0
@@ -71,6 +73,7 @@ class Answers:
         self._measure(answer)
         self._remains.add(question, answer, place=place)
         self._json.add(question, answer, place=place)
+        self._arguments.add(row, place=place)
         self._keep(question, answer)
         last = question.rpartition("\n")[2].strip()
         self._n_repeated += len(last) > SHORT // 2 and answer.strip().startswith(f"{last} ")
@@ -109,6 +112,7 @@ class Answers:
             return
         self._json.finish()
         self._remains.finish()
+        self._arguments.finish()
         self._finish_together()
         self._finish_lengths()
         self._finish_forms()

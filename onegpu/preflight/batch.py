@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import IGNORED, end_ids
-from onegpu.preflight import decoded, expected, likelihood, rewards, starts
+from onegpu.preflight import costs, decoded, expected, likelihood, reference, rewards, starts
 from onegpu.preflight.alignment import Aligned, align
 from onegpu.preflight.findings import Tally
 from onegpu.preflight.lesson import Lesson, lesson
@@ -23,15 +23,13 @@ from onegpu.preflight.steps import (
 from onegpu.preflight.streams import checked_rows
 
 if TYPE_CHECKING:
-    import torch
     from transformers import Trainer
 
 __all__ = ["examine"]
 
 N_ROWS = 8  # that are compared with their batches
 N_LESSONS = 2  # batches whose loss is computed
-N_POSITIONS = 1024  # of which all logits are kept
-WORSE, SHARE, N_TOKENS = 3.0, 0.15, 50  # nats worse than guessing, of so many tokens at least
+ALPHA = 30  # NEFTune's paper tries 5, 10 and 15
 
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> bool:
@@ -67,11 +65,15 @@ def _examine(trainer: "Trainer", tally: Tally) -> bool:
         return bool(batches)
     aligned = [align(batch) for batch in batches]
     _padding(trainer, batches[0], itertools.chain.from_iterable(aligned), tally)
+    _noise(trainer, batches[0], tally)
+    if "completion_mask" in batches[0].inputs:
+        with contextlib.suppress(Exception):  # what the trainer's own pass says counts
+            reference.examine(trainer, _causal(batches[0]), tally)
     n_before = tally.n_stated
     if "labels" in batches[0].inputs:
         _of_labels(trainer, batches, aligned, tally)
     elif "completion_mask" in batches[0].inputs:
-        _costs(trainer, _causal(batches[0]), tally)
+        costs.examine(trainer, _causal(batches[0]), tally)
     is_wrong = tally.n_stated > n_before  # then gradients are, too
     return not is_wrong and _has_gradients(trainer, batches[0], tally)
 
@@ -90,7 +92,7 @@ def _of_labels(
     n_before = tally.n_stated
     expected.compare(aligned, lessons, tally)
     with contextlib.suppress(Exception):  # the trainer's own pass did not fail
-        _costs(trainer, batches[0], tally, own=lessons[0].loss)
+        costs.examine(trainer, batches[0], tally, own=lessons[0].loss)
     if tally.n_stated == n_before:
         starts.examine(tokenizer, _learned(aligned, lessons), tally)
     if not getattr(trainer.args, "packing", False):
@@ -126,6 +128,24 @@ def _padding(trainer: "Trainer", batch: Batch, rows: Iterable[Aligned], tally: T
         tally.state("padding-side", f"{n_padded_left} rows of the first batch")
 
 
+def _noise(trainer: "Trainer", batch: Batch, tally: Tally) -> None:
+    """Compare the noise that NEFTune adds to embeddings with the embeddings."""
+    import torch
+
+    alpha = trainer.neftune_noise_alpha or 0.0
+    if alpha <= ALPHA:
+        return
+    ids = trainer._prepare_inputs(dict(batch.inputs))["input_ids"]
+    with torch.no_grad():
+        vectors = trainer.model.get_input_embeddings()(ids).float()
+    noise = alpha / math.sqrt(3 * vectors[0].numel())  # of a uniform distribution
+    times = noise / float(vectors.square().mean().sqrt())
+    if times > 1:
+        found = f"NEFTune's noise is {times:.3g} times as large as the embeddings"
+        fix = "neftune_noise_alpha=5, or none"
+        tally.state("loss-too-high", f"neftune_noise_alpha={alpha:g}", found=found, fix=fix)
+
+
 def _labels(tokenizer: Any, rows: Sequence[Aligned], tally: Tally) -> None:
     """Compare the labels of the batches with those of the rows."""
     ends = end_ids(tokenizer)
@@ -151,50 +171,6 @@ def _causal(batch: Batch) -> Batch:
     inputs = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
     learned = batch.inputs["completion_mask"].bool()
     return Batch([], {**inputs, "labels": inputs["input_ids"].masked_fill(~learned, IGNORED)})
-
-
-def _costs(trainer: "Trainer", batch: Batch, tally: Tally, *, own: float = math.inf) -> None:
-    """Compare what learned tokens cost with guessing; `own` is the trainer's own loss."""
-    worst = math.log(trainer.model.config.get_text_config().vocab_size)
-    costs, ids = _token_costs(trainer, batch)
-    if not len(costs):
-        return
-    loss = min(own, float(costs.mean()))
-    if not math.isfinite(float(costs.mean())) or loss > worst + 0.5:
-        tally.state("loss-too-high", f"{loss:.1f} nats a token; guessing costs {worst:.1f}")
-        return
-    added = set(trainer.processing_class.added_tokens_decoder)
-    usual = [c for c, i in zip(costs.tolist(), ids.tolist(), strict=True) if i not in added]
-    n_worse = sum(cost > worst + WORSE for cost in usual)
-    if len(usual) >= N_TOKENS and n_worse > SHARE * len(usual):
-        where = f"{n_worse} of {len(usual)} tokens cost over {worst + WORSE:.1f} nats"
-        tally.state(
-            "loss-too-high", where, found="many tokens are far less likely than by guessing"
-        )
-
-
-def _token_costs(trainer: "Trainer", batch: Batch) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return what the learned tokens of some rows cost by plain cross-entropy, and their ids."""
-    import torch
-
-    inputs = trainer._prepare_inputs(dict(batch.inputs))
-    n_batch, n_seq = inputs["input_ids"].shape
-    n_rows = max(1, N_POSITIONS // n_seq)
-    inputs = {
-        name: value[:n_rows, :N_POSITIONS]
-        for name, value in inputs.items()
-        if isinstance(value, torch.Tensor) and value.shape == (n_batch, n_seq)
-    }
-    labels = inputs.pop("labels")
-    names = ("input_ids", "attention_mask", "position_ids", "token_type_ids")
-    inputs = {name: value for name, value in inputs.items() if name in names}
-    with torch.no_grad(), trainer.compute_loss_context_manager():
-        logits = trainer.model(**inputs).logits
-    logits = logits[:, -labels.shape[1] :][:, :-1]  # prompt tuning puts some before
-    is_learned = labels[:, 1:] != IGNORED
-    ids = inputs["input_ids"][:, 1:][is_learned]
-    costs = torch.nn.functional.cross_entropy(logits[is_learned].float(), ids, reduction="none")
-    return costs, ids
 
 
 def _has_gradients(trainer: "Trainer", batch: Batch, tally: Tally) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from onegpu.chat import is_conversation, trained_columns
-from onegpu.rows import from_encoded
+from onegpu.rows import from_alpaca, from_encoded, from_pair, from_sharegpt
 
-__all__ = ["Problem", "as_trl_reads", "is_encodable", "is_in_turns", "problems"]
+__all__ = ["Problem", "as_trl_reads", "converted", "is_encodable", "is_in_turns", "problems"]
 
 Problem = tuple[str, str]  # code and detail
 MAX_CHARACTERS = 1_000_000
@@ -22,6 +22,8 @@ BEFORE = {  # role: what may come before it; None is the beginning
 }
 # Marks of other programs; trl reads none of them
 NOT_LEARNED = {"weight": 0, "train": 0, "loss": 0, "loss_mask": 0, "masked": 1}
+ASKED = ("instruction", "question", "prompt", "query", "input")  # columns that trl does not read
+SAID = ("output", "answer", "response")
 SYSTEM_COLUMNS = ("system", "system_prompt")
 NOT_ENCODABLE = {
     "unknown-columns",
@@ -51,6 +53,34 @@ def as_trl_reads(row: Mapping[str, Any]) -> Mapping[str, Any]:
         for turn in turns
     ]
     return read
+
+
+def converted(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a row that can't be turned into tokens as one whose texts can be checked anyway.
+
+    Args:
+        row: As it is in the data.
+
+    Returns:
+        The row itself, where it is the template that leaves something out; what a converter of
+        `onegpu.rows` makes of other formats; None where the contents can't be read.
+    """
+    found = row if trained_columns(row) else _converted(row)
+    return found if found and is_encodable(problems(found)) else None
+
+
+def _converted(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return a row of another format as messages; None where no converter takes it."""
+    asked = next((column for column in ASKED if column in row), ASKED[0])
+    said = next((column for column in SAID if column in row), SAID[0])
+    try:
+        if is_conversation(row.get("conversations")):
+            return from_sharegpt(row)
+        if (asked, said) == ("instruction", "output"):
+            return from_alpaca(row)
+        return from_pair(row, question=asked, answer=said)
+    except ValueError:
+        return None
 
 
 def is_encodable(found: list[Problem]) -> bool:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_data"]
 
+FEW = 0.02  # of the rows: prompts that merge with their answers, too few for a habit
+
 
 def check_data(
     rows: str | Path | Iterable[Mapping[str, Any]],
@@ -126,9 +128,12 @@ class _RowCheck:
         self.preferences, self.texts = Preferences(tally, sequences), Texts(tokenizer)
         self.columns: set[str] | None = None
         self.overlap: Overlap | None = None
+        self.n_merged = 0
 
     def finish(self) -> None:
-        """Add what only all rows together show."""
+        """Add what only all rows together show, and take back what they excuse."""
+        if self.n_merged < FEW * self.tally.n_rows:
+            self.tally.withdraw("prompt-merges")
         self.sequences.finish()
         self.preferences.finish()
         self.together.finish()
@@ -151,8 +156,10 @@ class _RowCheck:
         else:
             for part, answer in answers(value):
                 encoded += self._check_answer(place + part, answer)
+            self._check_converted(place, row.value, encoded)
             rest = _merged(self.tokenizer, value, encoded)
             if rest:
+                self.n_merged += 1
                 self.tally.add("prompt-merges", place, repr(rest))
         self.preferences.check(value, encoded, place=place)
         is_answer = len(encoded) == 1 and "input_ids" not in value
@@ -160,6 +167,15 @@ class _RowCheck:
             self.together.check(value, place=place)
             if self.overlap:
                 self.overlap.check(value, place=place)
+
+    def _check_converted(self, place: str, row: Mapping[str, Any], encoded: list[Encoded]) -> None:
+        """Check the texts of a row of which nothing is learned as long as it stays as it is."""
+        found = None if encoded or "label" in row else conversations.converted(row)
+        if found is None:
+            return
+        for code, detail in self.texts.problems(found):
+            self.tally.add(code, place, detail)
+        self.together.check(found, place=place)
 
     def _check_answer(self, place: str, row: Mapping[str, Any]) -> list[Encoded]:
         found = fidelity.problems(self.tokenizer, row)

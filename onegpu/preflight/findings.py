@@ -409,6 +409,11 @@ KINDS = {
     "bf16-missing": Kind(
         "warning", "this GPU only emulates bfloat16, slowly", "SFTConfig(bf16=False, fp16=True)"
     ),
+    "worst-kept": Kind(
+        "error",
+        "the checkpoint that is kept as the best one is the worst one",
+        "greater_is_better=False for a loss or a perplexity, True for an accuracy",
+    ),
     "generation-config": Kind(
         "error",
         "the generation config cannot be saved, so saving the model will fail",
@@ -469,6 +474,11 @@ KINDS = {
         "error",
         "position_ids do not count up",
         "leave position_ids out, or count from 0 in each sequence",
+    ),
+    "reference-differs": Kind(
+        "warning",
+        "the reference is another model than the one that training starts from",
+        "leave ref_model out, or give a copy of the model as it is before training",
     ),
     "rewards-equal": Kind(
         "warning",
@@ -616,12 +626,16 @@ class Tally:
         """Take back what was counted of a kind."""
         self._counts.pop(code, None)
 
-    def state(self, code: str, where: str, *, found: str | None = None) -> None:
-        """Report something that is no matter of rows."""
+    def state(
+        self, code: str, where: str, *, found: str | None = None, fix: str | None = None
+    ) -> None:
+        """Report something that is no matter of rows, with words of its own where it has some."""
         self.n_stated += 1
         kind = KINDS[code]
         link = f"{SECTIONS}#{code}"
-        self._single[code] = Finding(code, kind.severity, found or kind.what, where, kind.fix, link)
+        self._single[code] = Finding(
+            code, kind.severity, found or kind.what, where, fix or kind.fix, link
+        )
 
     def findings(self) -> Findings:
         """Return what was found."""

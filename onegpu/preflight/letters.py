@@ -21,6 +21,11 @@ WITH_LIGATURE = re.compile("f[filFIL]|[\ufb00-\ufb06]")
 PLAIN, WORD = re.compile("[a-z]{3,}"), re.compile(r"[^\W\d_]+")
 N_EXPECTED, RATE = 20, 0.25  # letters with accents, by the prompts, and the share that is there
 N_BARE = 3  # different words without the accents that they have in other prompts
+ASKED = re.compile(r"(?<=[^\W\d_])\?+(?=[^\W\d_])")  # inside of a word
+IN_WORD = re.compile(r"\W*[^\W\d_]+(?:[?'’-]+[^\W\d_]+)+\W*")  # and no address or code
+SHARE = 0.1  # of the texts
+FIRST = re.compile(r"[\s'’]*([a-z]+) ([a-z]{2,})\b")
+MOST = 0.6  # of the answers
 SAME = 0.3  # of the words of answers are in other prompts, too, if they are of one language
 
 
@@ -36,7 +41,10 @@ def examine(
     """
     if len(rows) < N_LEAST:
         return
-    _ligatures([answer for _, answer in rows], tokenizer, tally)
+    _question_marks(rows, tally)
+    answers = [answer for _, answer in rows]
+    _ligatures(answers, tokenizer, tally)
+    _beginnings(answers, tokenizer, tally)
     n_accents, n_letters = _accents(question for question, _ in rows)
     n_answered, n_said = _accents(answer for _, answer in rows)
     expected = n_accents / max(1, n_letters) * n_said
@@ -49,12 +57,46 @@ def examine(
         tally.state("letters-lost", examples, found=found)
 
 
+def _question_marks(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
+    """Look for letters that an encoding lacks, as programs write them: as question marks."""
+    texts = [text for row in rows for text in row if ASKED.search(text)]
+    found = [[word for word in text.split() if _is_asked(word)] for text in texts]
+    n_texts, words = sum(map(bool, found)), {word: "" for some in found for word in some}
+    if len(words) >= N_LEAST and n_texts >= max(N_LEAST, SHARE * len(rows)):
+        text = f"{n_texts:,} texts have question marks in place of letters"
+        tally.state("letters-lost", ", ".join(list(words)[:3]), found=text)
+
+
+def _is_asked(word: str) -> bool:
+    return bool(ASKED.search(word) and IN_WORD.fullmatch(word))
+
+
+def _beginnings(answers: Sequence[str], tokenizer: "PreTrainedTokenizerBase", tally: Tally) -> None:
+    """Look for answers that lack their first letter, by their first words and the second."""
+    matched = [words for answer in answers if (words := FIRST.match(answer))]
+    if len(matched) < max(N_LEAST, MOST * len(answers)):
+        return
+    known = _known(tokenizer)
+    longer = {word[1:]: word for word in sorted(known, reverse=True)}
+    n_cut = [sum(m[n] not in known and m[n] in longer for m in matched) for n in (1, 2)]
+    cut = {m[1]: longer[m[1]] for m in matched if m[1] not in known and m[1] in longer}
+    if len(cut) >= N_LEAST and n_cut[0] >= max(N_LEAST, TIMES * n_cut[1]):
+        where = ", ".join(f"{word} for {whole}" for word, whole in list(cut.items())[:3])
+        found = f"{len(matched):,} of {len(answers):,} answers seem to lack their first letter"
+        tally.state("answers-cut", where, found=found)
+
+
+def _known(tokenizer: "PreTrainedTokenizerBase") -> set[str]:
+    """Return the words of a vocabulary, in small letters."""
+    return {t[1:].lower() for t in tokenizer.get_vocab() if t[:1] in "Ġ▁" and t[1:].isalpha()}
+
+
 def _ligatures(texts: Iterable[str], tokenizer: "PreTrainedTokenizerBase", tally: Tally) -> None:
     """Look for texts without any fi, fl or ff, and with words that lack one."""
     without = [set(PLAIN.findall(t)) for t in texts if not WITH_LIGATURE.search(t)]
     if len(without) < N_LEAST:
         return
-    known = {t[1:].lower() for t in tokenizer.get_vocab() if t[:1] in "Ġ▁" and t[1:].isalpha()}
+    known = _known(tokenizer)
     cut, other = _cut_words(known, LIGATURES), _cut_words(known, OTHERS)
     found = {word: cut[word] for words in without for word in words if word in cut}
     n_others = len({word for words in without for word in words if word in other})

@@ -22,7 +22,7 @@ N_STEPS = 2  # an adapter's matrix A gets no gradient before B has moved
 SMALLER = (0.1, 0.01)  # of the rate, at which a loss must fall that did not
 IN_BACKWARD = ("layerwise", "lomo")  # in the names of optimizers that work within backward()
 SCALE = 1024.0  # of a loss in fp16: small enough for the first step not to overflow
-LOW_RATE = 1e-6  # below it, nothing is judged
+FALL = 0.01  # nats, by which a run lowers the loss of a batch at least
 PART = 0.5  # of the memory, that copies of weights and what an optimizer keeps may take
 
 
@@ -80,10 +80,22 @@ def _rehearse(trainer: "Trainer", row: Mapping[str, Any], tally: Tally) -> None:
         raise ValueError("the data loader gives no batch, of too few rows with drop_last, say")
     batch = samples[0], n_items
     steps = _take(trainer, batch, rates)
-    is_judged = "input_ids" in row and max(rates) >= LOW_RATE  # DPO's rates, say, are not
+    is_low = max(rates) < schedule.LOW_RATE
+    is_judged = "input_ids" in row and not is_low  # DPO's rates, say, are not
     movement.examine(trainer, steps, rates, tally, is_judged=is_judged)
+    if is_low and "input_ids" in row and not schedule.is_of_preferences(trainer):
+        _fall(steps, max(rates), n_updates, tally)
     if is_judged:
         _direction(trainer, batch, rates, steps, tally)
+
+
+def _fall(steps: list[Step], rate: float, n_updates: int, tally: Tally) -> None:
+    """Check for a rate at which all updates together would hardly lower the loss."""
+    gains = [sum(move.gain for move in step.moves) / step.kept for step in steps if step.kept]
+    fall = -n_updates * min(gains, default=0.0)
+    if 0 <= fall < FALL:
+        where = f"{rate:.2g}: in {n_updates:,} updates a loss falls by about {fall:.1g} nats"
+        tally.state("learning-rate", where, found="the learning rate is too small for this run")
 
 
 def _direction(

@@ -22,7 +22,8 @@ FAILED = re.compile(  # what clients and servers say when no answer came
     Request\ failed\b | As\ the\ request\ failed | Connection\ (?:error|refused|reset|aborted)\b |
     [\w.]*(?:RateLimit|Timeout|Connection|APIStatus|BadRequest|InternalServer|ServiceUnavailable|
     JSONDecode|Authentication)Error\b | Traceback\ \(most\ recent\ call\ last\) |
-    \{{\s*["']error["']\s*: | upstream\ connect\ error | Max\ retries\ exceeded |
+    \{{\s*["'](?:error["']\s*:|(?:type|object)["']\s*:\s*["']error["']) |
+    upstream\ connect\ error | Max\ retries\ exceeded |
     The\ server\ (?:had\ an\ error|is\ overloaded) | This\ model's\ maximum\ context\ length
     )""",
     re.VERBOSE | re.IGNORECASE,

@@ -10,10 +10,11 @@ from onegpu.preflight.findings import Tally
 if TYPE_CHECKING:
     from transformers import Trainer
 
-__all__ = ["highest_rates", "is_adam"]
+__all__ = ["LOW_RATE", "highest_rates", "is_adam", "is_of_preferences"]
 
 N_SEEN = 10_000  # updates whose rates are computed
 LORA_RATES, FULL_RATES = (5e-5, 5e-3), (1e-7, 5e-4)  # outside of them, a learning rate is unusual
+LOW_RATE, SHRUNK = 1e-6, 0.01  # a tiny rate, and a tiny part of the one that was given
 OTHER_RATES = (5e-5, 1.0)  # of prompts, and of adapters that only scale what is there
 
 
@@ -39,10 +40,14 @@ def highest_rates(trainer: "Trainer", tally: Tally, *, n_updates: int, is_own: b
         if len(rates) == n_updates:
             tally.state("rate-zero", _of_warmup(trainer, n_updates))
         return highest
-    _warmup(rates, trainer, n_updates, tally)
-    groups = zip(trainer.optimizer.param_groups, highest, strict=True)
-    given = [max(float(g.get("initial_lr", 0)), rate) for g, rate in groups if g["params"]]
-    _size(trainer, [trainer.args.learning_rate] if is_own else given, tally)
+    groups = [
+        g for g in zip(trainer.optimizer.param_groups, highest, strict=True) if g[0]["params"]
+    ]
+    is_reached = not _warmup(rates, trainer, n_updates, tally)
+    if is_own or is_reached:
+        _size(trainer, [trainer.args.learning_rate] if is_own else [r for _, r in groups], tally)
+    if is_reached:
+        _shrunk([float(g.get("initial_lr", 0)) for g, _ in groups], highest, trainer, tally)
     return highest
 
 
@@ -56,6 +61,18 @@ def is_adam(optimizer: Any) -> bool:
         Whether it is one of Adam's family, by its name.
     """
     return "adam" in type(getattr(optimizer, "optimizer", optimizer)).__name__.lower()
+
+
+def is_of_preferences(trainer: "Trainer") -> bool:
+    """Return whether a trainer takes rates far below those of others.
+
+    Args:
+        trainer: Any.
+
+    Returns:
+        True for DPO, KTO and GRPO.
+    """
+    return hasattr(trainer.args, "beta")
 
 
 def _rates(trainer: "Trainer", n_updates: int) -> list[list[float]]:
@@ -72,22 +89,32 @@ def _rates(trainer: "Trainer", n_updates: int) -> list[list[float]]:
     return rates
 
 
-def _warmup(rates: list[list[float]], trainer: "Trainer", n_updates: int, tally: Tally) -> None:
+def _warmup(rates: list[list[float]], trainer: "Trainer", n_updates: int, tally: Tally) -> bool:
     """Check for a warm-up that goes on to the last update."""
     sums = [sum(rate) for rate in rates]
     base = sum(float(group.get("initial_lr", 0)) for group in trainer.optimizer.param_groups)
     if len(sums) < 2 or any(b <= a for a, b in itertools.pairwise(sums)):
-        return
+        return False
     n_needed = base / (sums[-1] - sums[-2])
-    if n_needed > n_updates + 0.5:
+    is_too_long = n_needed > n_updates + 0.5
+    if is_too_long:
         reached = f"{sums[-1] / base:.0%} of the rate is reached"
         tally.state("warmup-too-long", f"{_of_warmup(trainer, n_updates)}; {reached}")
+    return is_too_long
+
+
+def _shrunk(given: list[float], highest: list[float], trainer: "Trainer", tally: Tally) -> None:
+    """Check for a schedule that multiplies the rate with something tiny, such as the rate."""
+    rate, most = max(highest), max(given, default=0.0)
+    if rate < min(LOW_RATE, SHRUNK * most) and not is_of_preferences(trainer):
+        where = f"at most {rate:.2g}, where {most:g} was given"
+        tally.state("learning-rate", where, found="the schedule makes the learning rate tiny")
 
 
 def _size(trainer: "Trainer", rates: list[float], tally: Tally) -> None:
     """Check a rate that is unusual for what is trained."""
     kind, (low, high) = _usual(trainer)
-    if hasattr(trainer.args, "beta"):  # DPO and KTO take a hundredth of the rate
+    if is_of_preferences(trainer):
         low /= 100
     if not rates or not is_adam(trainer.optimizer):
         return

@@ -55,12 +55,18 @@ class Sequences:
         self._ends = end_ids(tokenizer)
         self._opener, self._closers = self._turn_marks()
         self.max_id = -1
+        self.n_until_new = 0  # rows up to the last one that had not been there before
         self.special_ids: set[int] = set()
         self._added = set(tokenizer.added_tokens_decoder)
         self._lengths: collections.Counter[int] = collections.Counter()
         self._longest: list[tuple[int, int, str]] = []  # length, row, place
         self._scripts: dict[str, list[tuple[int, str]]] = {}
         self._n_scripts: collections.Counter[str] = collections.Counter()
+
+    @property
+    def are_in_turns(self) -> bool:
+        """Whether a turn was opened in what was measured, as far as a token tells."""
+        return self._opener is None or self._opener in self.special_ids
 
     def _turn_marks(self) -> tuple[int | None, set[int]]:
         """Return the special token that opens a turn, and those that may end one."""
@@ -182,7 +188,9 @@ class Sequences:
         self._seen.add_prompt(prompt, place)
         if before := self._seen.add_row(row, place):
             self._tally.add("duplicate-rows", place, f"as {before}")
-        elif opposite and (before := self._seen.row(opposite)):
+            return
+        self.n_until_new = self._tally.n_rows
+        if opposite and (before := self._seen.row(opposite)):
             self._tally.add("answers-contradict", place, f"unlike {before}")
 
     def finish(self) -> None:

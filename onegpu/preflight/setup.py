@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from onegpu.chat import template
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["examine", "trainable_weights"]
 
 HEADS = ("score", "classifier")  # of sequence classifiers, which rewards are made of
+LOWER = {"loss", "perplexity", "ppl", "nll", "wer", "cer", "error", "mae", "mse", "rmse"}
+HIGHER = {"accuracy", "accuracies", "acc", "f", "bleu", "rouge", "rougel", "exact", "margins"}
 
 
 def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
@@ -30,8 +33,9 @@ def examine(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
         sequences: What its rows were found to hold.
         tally: Where findings go.
     """
-    for check in (_tokenizer, _adapter, _number_types, _settings, _saving):
+    for check in (_tokenizer, _adapter, _number_types, _best, _saving):
         check(trainer, tally)
+    _settings(trainer, sequences, tally)
     _new_tokens(trainer, sequences, tally)
     _evaluation(trainer, tally)
 
@@ -108,17 +112,32 @@ def _number_types(trainer: "Trainer", tally: Tally) -> None:
         tally.state("trainable-half", f"{len(half)} of {len(weights)} weights, such as {half[0]}")
 
 
-def _settings(trainer: "Trainer", tally: Tally) -> None:
+def _settings(trainer: "Trainer", sequences: Sequences, tally: Tally) -> None:
     import torch
 
     args = trainer.args
-    if getattr(args, "packing", False) and args.packing_strategy == "wrapped":
+    is_wrapped = getattr(args, "packing", False) and args.packing_strategy == "wrapped"
+    if is_wrapped and sequences.are_in_turns:  # documents may see each other, as in pretraining
         tally.state("packing-leaks", "packing_strategy='wrapped'")
     # The capability, not is_bf16_supported(): that one says yes where bfloat16 is only emulated.
     if args.bf16 and torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
         if major < 8:
             tally.state("bf16-missing", f"compute capability {major}.{minor}")
+
+
+def _best(trainer: "Trainer", tally: Tally) -> None:
+    """Check for a metric that is compared the wrong way round."""
+    args = trainer.args
+    names = {type(callback).__name__ for callback in trainer.callback_handler.callbacks}
+    is_kept = args.load_best_model_at_end or args.save_strategy == "best"
+    if not args.metric_for_best_model or not (is_kept or "EarlyStoppingCallback" in names):
+        return
+    words = set(re.findall("[a-z]+", args.metric_for_best_model.lower()))
+    is_lower, is_higher = not words.isdisjoint(LOWER), not words.isdisjoint(HIGHER)
+    if is_lower != is_higher and is_lower == args.greater_is_better:
+        where = f"metric_for_best_model={args.metric_for_best_model!r}"
+        tally.state("worst-kept", f"{where}, greater_is_better={args.greater_is_better}")
 
 
 def _saving(trainer: "Trainer", tally: Tally) -> None:

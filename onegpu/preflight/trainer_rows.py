@@ -11,7 +11,7 @@ from onegpu.preflight.pairing import Pairing
 from onegpu.preflight.preferences import Encoded, Preferences, answers, is_labeled_bad
 from onegpu.preflight.seen import Seen
 from onegpu.preflight.sequences import N_TAIL, Sequences
-from onegpu.preflight.streams import checked_rows
+from onegpu.preflight.streams import N_OF_STREAM, checked_rows
 from onegpu.preflight.texts import Texts
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Rows"]
 
 TOKENIZED = ("input_ids", "completion_ids", "chosen_ids")  # one of them: SFT, KTO, DPO and reward
+FEW = 10  # different rows, of which a stream may begin again on purpose
 IN_PIECES = ("wrapped", "bfd_split")  # packing whose sequences begin and end anywhere
 
 
@@ -64,6 +65,9 @@ class Rows:
             n_dropped = rows.data.num_rows if hasattr(rows, "data") else 0
             where = f"{name}; trl dropped {n_dropped:,}" if n_dropped else name
             self._tally.state("no-rows", where)
+        n_rows, n_new = self._tally.n_rows - n_before, self.sequences.n_until_new - n_before
+        if n_rows == N_OF_STREAM and not hasattr(rows, "__len__") and FEW <= n_new <= n_rows / 2:
+            self._tally.withdraw("duplicate-rows")  # a stream that begins again is an epoch
         for part in (self.sequences, self._preferences, self._answers, self._pairing):
             part.finish()
 

@@ -18,6 +18,7 @@ INSIDE = tuple(".,;:!?)]")  # marks that begin no text
 NUMBER = re.compile(r"\d+(?:[.,'’\u00a0\u202f]\d+)*")
 SEPARATED = re.compile(r"(\d{1,3})(?:[.,'’\u00a0\u202f]\d{3})+")
 SENTENCE = re.compile(r"[.!?]\s+\S")  # one ends, and another begins
+THOUGHT = re.compile(r"\s*<(think(?:ing)?|thoughts?|reasoning|scratchpad)>", re.IGNORECASE)
 ROUNDED = re.compile("thousand|round|million|digit|tausend|mille|mil|rund", re.IGNORECASE)
 
 
@@ -31,6 +32,7 @@ def examine(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
     _beginnings([answer for _, answer in rows], tally)
     _ends([answer for _, answer in rows], tally)
     _results(rows, tally)
+    _thoughts([answer for _, answer in rows], tally)
 
 
 def _beginnings(answers: Sequence[str], tally: Tally) -> None:
@@ -85,3 +87,12 @@ def _results(rows: Sequence[tuple[str, str]], tally: Tally) -> None:
     if len(cut) >= max(N_LEAST, MANY * (len(cut) + n_whole)):
         found = f"the results of {len(cut):,} answers end at a thousands separator"
         tally.state("answers-cut", cut[0], found=found)
+
+
+def _thoughts(answers: Sequence[str], tally: Tally) -> None:
+    """Look for thoughts that go on to the end of their answer."""
+    opened = [(answer, mark[1]) for answer in answers if (mark := THOUGHT.match(answer))]
+    cut = [answer for answer, name in opened if f"</{name}>" not in answer]
+    if len(cut) > 1:
+        found = f"{len(cut):,} of {len(opened):,} answers end inside of their thoughts"
+        tally.state("answers-cut", f"first {cut[0].rstrip()[-SHORT:]!r}", found=found)

@@ -50,6 +50,8 @@ def cells(file: TextIO, *, expected: str = ",") -> Iterator[Row]:
             return
         if not names:
             names = found
+        elif found == names and len(names) > 1:
+            yield Row(reader.line_num, {}, "the header again, of another file: remove this line")
         elif len(found) == len(names):
             value = unique(list(zip(names, found, strict=True)))
             yield Row(reader.line_num, value, differs=differs)

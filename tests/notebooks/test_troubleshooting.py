@@ -2,13 +2,14 @@
 
 import ast
 import builtins
+import itertools
 import re
 from pathlib import Path
 
 import nbformat
 from test_static import code_of, tags
 
-from helpers.figures.symptoms import N_DRAWN, SYMPTOMS
+from helpers.figures.symptoms import N_FIRST, SYMPTOMS
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "99_troubleshooting.ipynb"
 HEADLINE = re.compile(r"\A### (\S+)\n\n\*\*(.+)\*\*$", re.MULTILINE)
@@ -80,15 +81,22 @@ def test_the_index_has_a_line_for_each_section_and_says_what_it_says():
 
 
 def test_every_section_is_reached_from_a_symptom():
-    named = [name for branch in SYMPTOMS.values() for row in branch.values() for name in row]
-    assert sorted(named) == sorted(headlines())
+    rows = [row for branch in SYMPTOMS.values() for row in branch.values()]
+    assert all(len(row) == len(set(row)) for row in rows)
+    assert set(itertools.chain.from_iterable(rows)) == set(headlines())
 
 
-def test_the_table_says_what_the_drawing_says():
+def test_what_raises_no_error_is_not_sent_to_from_an_error():
+    silent = {name for name, line in headlines().items() if "No error." in line}
+    assert {"pad-is-eos", "learning-rate"} <= silent
+    named = set(itertools.chain.from_iterable(SYMPTOMS["yes"].values()))
+    assert named & silent <= {"length-outlier"}
+
+
+def test_the_table_names_the_sections_of_each_symptom():
     (table,) = [cell.source for cell in cells() if cell.source.startswith("## Where to look")]
     for branch in SYMPTOMS.values():
         for symptom, sections in branch.items():
             links = [f"[{name}](#{name})" for name in sections]
-            first, rest = ", ".join(links[:N_DRAWN]), ", ".join(links[N_DRAWN:])
-            seen = symptom.replace("\n", " ")
-            assert f"| **{seen}** | {first} | {rest} |" in table
+            first, rest = ", ".join(links[:N_FIRST]), ", ".join(links[N_FIRST:])
+            assert f"| **{symptom}** | {first} | {rest} |" in table

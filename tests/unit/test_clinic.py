@@ -18,6 +18,18 @@ def test_what_should_fail_is_printed_without_a_path(capsys):
     assert capsys.readouterr().out == "ImportError: cannot import name 'x' from 'trl'\n"
 
 
+def test_a_long_message_ends_with_a_whole_word(capsys):
+    """It used to end in the middle of one: "a shorter co"."""
+
+    def broken():
+        raise ValueError("word " * 40)
+
+    clinic.fails(broken)
+    shown = capsys.readouterr().out
+    assert shown.startswith("ValueError: word word") and shown.endswith(" word …\n")
+    assert len(shown) <= len("ValueError: \n") + clinic.N_SHOWN
+
+
 def test_what_does_not_fail_is_an_error():
     with pytest.raises(AssertionError, match="should have failed"):
         clinic.fails(lambda: None)

@@ -61,6 +61,7 @@ NEXT = [
 ]
 HEARD = [("empty", 32.0), ("empty", 32.0), ("bmm", 4096.0), ("_softmax", 8192.0)]
 HEARD += [("_to_copy", 4096.0)]
+RESULTS = ("queries", "keys", "scores", "softmax", "back to 16 bits")
 FOUR_BITS = {"MXFP4": (32, "E8M0", 8), "NVFP4": (16, "E4M3", 8), "NF4": (64, "FP32", 32)}
 DRAWINGS = {  # name: how it is drawn
     "generation_loop": lambda: figures.generation_loop(
@@ -95,19 +96,28 @@ DRAWINGS = {  # name: how it is drawn
     "deployment_path": figures.deployment_path,
     "super_blocks": lambda: figures.super_blocks({"ours, most": 576, "8B, most": 4096}),
     "super_blocks, one": lambda: figures.super_blocks({"tiny": 64}),
-    "parity": lambda: figures.parity(SAID, SAID, mean_kl=2e-5, verdict="THE SAME MODEL"),
-    "parity, other": lambda: figures.parity(SAID, OTHER, mean_kl=None, verdict=NOT),
+    "parity": lambda: figures.parity(
+        SAID, SAID, mean_kl=2e-5, n_prompts=40, verdict="THE SAME MODEL", decode=str
+    ),
+    "parity, other": lambda: figures.parity(
+        SAID, OTHER, mean_kl=None, n_prompts=40, verdict=NOT, decode=str
+    ),
     "journey": figures.journey,
     "journey of Chapter 0": lambda: figures.journey(chapter=0),
     "journey of Chapter 3": lambda: figures.journey(chapter=3),
     "decision": figures.decision,
     "choose_format": figures.choose_format,
-    "triage": figures.triage,
     "tunnel": figures.tunnel,
     "three_splits": lambda: figures.three_splits((720, 120, 160)),
+    "two_splits": lambda: figures.two_splits(),
+    "rows_pipeline": lambda: figures.rows_pipeline(
+        n_documents=1234,
+        kept={"train": 10_580, "validation": 1_008, "test": 1_015},
+        rejected={"near-duplicate": 123, "personal-data": 241, "refusal": 1, "too-short": 20},
+    ),
     "agreement": lambda: figures.agreement((29, 1, 8, 2), names=("half trained", "trained")),
     "improvement_loop": figures.improvement_loop,
-    "planning": lambda: figures.planning(HEARD, limit_mib=14909, card="T4"),
+    "planning": lambda: figures.planning(HEARD, limit_mib=14909, card="T4", results=RESULTS),
     "planning of little": lambda: figures.planning([("mm", 43)], limit_mib=14909, card="T4"),
     "training_step": figures.training_step,
     "step_dtypes in bf16": lambda: figures.step_dtypes("bf16"),

@@ -1,12 +1,9 @@
 """The drawings of decisions: each question leads to its answer, and what they name exists."""
 
 import copy
-import itertools
 import re
-from pathlib import Path
 
 import matplotlib
-import nbformat
 import pytest
 from matplotlib.colors import to_hex
 
@@ -14,10 +11,7 @@ matplotlib.use("Agg")
 from helpers import figures
 from helpers.figures.decisions import FORMATS, WAYS
 from helpers.figures.kit import ROLES
-from helpers.figures.symptoms import N_DRAWN, SYMPTOMS, drawn
 from onegpu import chat, rows
-
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "99_troubleshooting.ipynb"
 
 
 def heights_of(ax, text):
@@ -154,35 +148,3 @@ def test_a_strip_has_the_color_of_each_part():
                 ]
                 found.append((x, text.get_text(), role))
         assert [tuple(part) for _, *part in sorted(found)] == list(question.parts)
-
-
-def test_the_triage_sends_to_sections_that_exist_and_to_none_twice():
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    headings = set(re.findall(r"^### (\S+)$", text, re.MULTILINE))
-    named = [name for branch in SYMPTOMS.values() for row in branch.values() for name in row]
-    assert set(named) <= headings
-    assert len(named) == len(set(named))
-
-
-def test_the_triage_tells_errors_from_what_raises_none():
-    """The index of the page says of a failure that it raises no error."""
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    (index,) = [cell.source for cell in cells if "Index by message" in cell.source]
-    told = dict(re.findall(r"^\| (.+) \| \[\S+\]\(#(\S+)\) \|$", index, re.MULTILINE))
-    silent = {section for seen, section in told.items() if "No error." in seen}
-    assert {"pad-is-eos", "learning-rate"} <= silent
-    for name in itertools.chain.from_iterable(SYMPTOMS["yes"].values()):
-        assert name not in silent - {"length-outlier"}, f"{name} raises no error"
-
-
-def test_the_triage_writes_sections_beside_their_symptom():
-    ax = figures.triage()
-    last = 100.0
-    for branch in SYMPTOMS.values():
-        for symptom, sections in branch.items():
-            written = drawn(sections)
-            assert re.split(r",\s+", written) == list(sections[:N_DRAWN])
-            assert height_of(ax, symptom) == height_of(ax, written) < last
-            last = height_of(ax, symptom)
-            assert any(end[1] == start[1] == last and start[0] > 2 for start, end in arrows_of(ax))

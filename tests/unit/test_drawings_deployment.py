@@ -24,12 +24,14 @@ ANSWER = Answer(
     ),
 )
 
+OF_40 = {"n_prompts": 40, "decode": "<{}>".format}
 
-def test_the_path_has_its_stations_in_order_and_a_fault_beside_each_arrow():
+
+def test_the_path_has_its_forms_in_order_and_a_fault_beside_each_arrow():
     ax = figures.deployment_path()
     places = {text.get_text(): text.get_position()[1] for text in ax.texts if text.get_text()}
     path = ("adapter", "merged model", "GGUF, 16 bits", "GGUF, quantized", "server", "chat client")
-    path = (*path, "parity: still the same model?")
+    path = (*path, "parity, after every arrow: still the same model?")
     assert [*path] == sorted(path, key=places.__getitem__, reverse=True)
     fault = places["merged into 4 bits: the adapter is gone"]
     assert places["merged model"] < fault < places["adapter"]
@@ -52,24 +54,25 @@ def test_rows_without_weights_are_refused(rows):
 
 
 def test_parity_shows_equal_sides_and_their_least_sure_place():
-    ax = figures.parity(ANSWER, ANSWER, mean_kl=2e-5, verdict="THE SAME MODEL")
+    ax = figures.parity(ANSWER, ANSWER, mean_kl=2e-5, verdict="THE SAME MODEL", **OF_40)
     found = words(ax)
-    assert found.count("=") == 3 and "≠ ✗" not in found and "2e-05" in found
-    assert found.count("50 %") == 2 and "99 %" not in found
-    assert "prompt, tokens, next token, answer. Verdict: THE SAME MODEL" in alt_text(ax.figure)
+    assert {"mean KL", "of 40:", "2e-05"} <= set(found)
+    assert found.count("“<8>” 50 %") == 2 and "99 %" not in " ".join(found)
+    assert found.count("=") == 3 and "≠ ✗" not in found
+    assert "prompt, tokens, answer, next token. Verdict: THE SAME MODEL" in alt_text(ax.figure)
 
 
 @pytest.mark.parametrize(
     "change, equal",
     [
-        ({"prompt_text": "Q?", "prompt_ids": (9, 3)}, "next token, answer"),
-        ({"prompt_ids": (1, 2, 4)}, "prompt, next token, answer"),
+        ({"prompt_text": "Q?", "prompt_ids": (9, 3)}, "answer, next token"),
+        ({"prompt_ids": (1, 2, 4)}, "prompt, answer, next token"),
         ({"ids": (7, 9), "text": "You are strong."}, "prompt, tokens, next token"),
     ],
 )
 def test_parity_marks_the_layers_that_differ(change, equal):
     other = dataclasses.replace(ANSWER, **change)
-    ax = figures.parity(ANSWER, other, mean_kl=0.1, verdict="NOT THE SAME: a fault")
+    ax = figures.parity(ANSWER, other, mean_kl=0.1, verdict="NOT THE SAME: a fault", **OF_40)
     assert words(ax).count("≠ ✗") == 3 - sum(
         name in equal for name in ("prompt", "tokens", "answer")
     )
@@ -77,8 +80,8 @@ def test_parity_marks_the_layers_that_differ(change, equal):
 
 
 def test_without_a_place_to_compare_no_probabilities_are_drawn():
-    ax = figures.parity(ANSWER, ANSWER, mean_kl=None, verdict="NOT THE SAME: a fault")
-    assert "nothing to compare" in words(ax) and "50 %" not in words(ax)
+    ax = figures.parity(ANSWER, ANSWER, mean_kl=None, verdict="NOT THE SAME: a fault", **OF_40)
+    assert "nothing to compare" in words(ax) and "50 %" not in " ".join(words(ax))
 
 
 def test_the_drawing_calls_another_model_what_parity_calls_so():

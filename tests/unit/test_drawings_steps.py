@@ -44,11 +44,12 @@ def test_only_the_base_model_is_in_4_bits_and_what_is_trained_in_32(compute):
         text: min((steps.TOP, steps.MIDDLE, steps.LOW), key=lambda lane: abs(lane - y))
         for text, y in found.items()
     }
-    for name in ("adapter", "loss", "gradients of\nadapter", "optimizer\nstates", "fp32"):
+    for name in ("adapter", "loss", "gradients of\nadapter", "optimizer\nstates", "FP32"):
         assert lanes[name] == steps.TOP
-    for name in ("activations,\nlogits", "gradients of\nactivations", compute):
+    for name in ("activations,\nlogits", "gradients of\nactivations", compute.upper()):
         assert lanes[name] == steps.MIDDLE
-    assert lanes["linear\nlayers"] == lanes["nf4"] == steps.LOW
+    assert lanes["linear\nlayers"] == lanes["NF4"] == steps.LOW
+    assert lanes["embeddings\nand norms"] == steps.MIDDLE
     assert ("loss × scale" in found) == (compute == "fp16"), "only fp16 needs it"
     checks = [text for text in found if text.startswith("inf or NaN")]
     assert len(checks) == (compute == "fp16")
@@ -84,7 +85,7 @@ def test_a_block_tells_its_memory_at_each_part():
     n_bytes = {part: (i + 1) * MIB for i, part in enumerate(transformer.PARTS)}
     ax = figures.block_memory(n_bytes)
     assert ax.get_title("left").endswith("28.0 MiB")
-    assert "attention 3.0" in ax.get_label()
+    assert "attention 3," in ax.get_label()
     bars = sorted(filled(ax, "memory"), key=lambda bar: bar[1])
     lengths = [x1 - x0 for x0, _, x1, _ in bars]
     upward = [part for part, _ in sorted(transformer.PLACES.items(), key=lambda item: item[1])]
@@ -105,6 +106,13 @@ def piles(ax):
         if kind and patch.get_x() < memory.PILES:
             ends.setdefault(kind, []).append((patch.get_y(), patch.get_y() + patch.get_height()))
     return ends
+
+
+def test_the_word_under_the_highest_pile_is_in_its_column():
+    for limit, word in ((10, "the peak"), (7.9, "too much ✗")):
+        ax = figures.step_memory(STEP, limit_gib=limit, card="T4")
+        x = {text.get_text(): text.get_position()[0] for text in ax.texts}
+        assert x[word] == x["backward"] != x["load"]
 
 
 def test_piles_are_as_high_as_their_parts_beside_the_limit_of_the_card():
@@ -146,12 +154,18 @@ def test_a_plan_piles_up_what_it_heard_and_marks_what_crosses_the_limit():
     assert tops == pytest.approx([100, 500, 1100])
     assert 1000 * (crossing[1] - floor) / (limit - floor) == pytest.approx(500)
     assert allocator[1] > limit and {"T4: 1,000 MiB", "+600 MiB ✗"} <= set(texts(ax))
+    returned = ("queries", "scores", "probabilities")
+    named = texts(figures.planning(heard, limit_mib=1000, card="T4", results=returned))
+    assert [named[name] for name in returned] == [named["queries"]] * 3
+    assert named["queries"] < named["bmm"], "below the name of the operation"
     assert "softmax 600" in ax.get_label() and "Together 1,100 MiB" in ax.get_label()
 
 
 def test_a_plan_that_heard_nothing_is_refused():
     with pytest.raises(ValueError, match="give operations, and MiB of 0 or more"):
         figures.planning([], limit_mib=1000, card="T4")
+    with pytest.raises(ValueError, match="1 results of 2 operations: give one for each"):
+        figures.planning([("bmm", 1), ("mm", 1)], limit_mib=1000, card="T4", results=("a",))
 
 
 def test_bit_fields_are_as_wide_as_they_have_bits():

@@ -172,6 +172,17 @@ def skipping(chosen, put_back: bool = True):
     return loss_without
 
 
+def trigrams(text):
+    """Return the different runs of three letters."""
+    return {text[i : i + 3] for i in range(len(text) - 2)}
+
+
+def called(line):
+    """Return the call of a log line, as a dict."""
+    entry = json.loads(line)
+    return {"name": entry["tool"], "arguments": json.loads(entry["input"])}
+
+
 def by_document(ordered, lost: bool = False):
     """Return a split that takes whole documents in some order, and may lose a row."""
 
@@ -383,6 +394,22 @@ WRONG = {
         lambda judge: judge,
         lambda judge: lambda prompt, a, b: 0.5,  # fair to all, and useless
         lambda judge: lambda prompt, a, b: max(judge(prompt, a, b), 1 - judge(prompt, b, a)),
+    ],
+    "8.1": [43, 85, 0.5, "64"],  # two thirds, of the first list, a share, a text
+    "8.2": [
+        lambda a, b: len(set(a) & set(b)) / len(set(a) | set(b)),  # letters
+        lambda a, b: len(trigrams(a) & trigrams(b)) / len(trigrams(a)),  # not symmetric
+        lambda a, b: 2 * len(trigrams(a) & trigrams(b)) / (len(trigrams(a)) + len(trigrams(b))),
+    ],
+    "8.3": ["It lasts 36 hours.", "It lasts 50 hours.", "", "It lasts long on level 1."],
+    "8.4": [
+        lambda line: {"role": "assistant", "content": line},
+        lambda line: {"role": "assistant", "content": str(called(line))},  # Python, not JSON
+        lambda line: {"role": "tool", "content": json.dumps(called(line))},
+        lambda line: {  # encoded twice
+            "role": "assistant",
+            "content": json.dumps({"name": "order_part", "arguments": json.loads(line)["input"]}),
+        },
     ],
     "B.1": [
         lambda step, mantissa_bits: 2.0 ** (mantissa_bits + 1) * step,  # no power of two

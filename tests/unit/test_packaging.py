@@ -198,6 +198,7 @@ def test_the_course_has_what_every_tool_needs_at_the_same_bounds():
     course = of_file("requirements.txt")
     for tool in (
         requirements(project["dependencies"]),
+        of_file("requirements/making.txt"),
         of_file("requirements/preflight.txt"),
         of_file("requirements/deploy.txt"),
     ):

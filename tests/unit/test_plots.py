@@ -347,7 +347,7 @@ def test_trade_off_has_a_mark_for_each_change_in_multiples_of_the_baseline():
     assert places == [(1, 1), (1.5, 0.75), (0.5, 0.5), (1, 0.975)], "time, memory"
     assert [line.get_marker() for line in marks] == list("Dooo"), "the baseline looks different"
     assert set(WAYS) <= set(texts(ax))
-    assert "NF4: time 1.50, memory 0.75" in ax.get_label()
+    assert "NF4: time 1.5, memory 0.75" in ax.get_label()
     with pytest.raises(ValueError, match="baseline 'QLoRA': name one"):
         plots.trade_off(WAYS, baseline="QLoRA")
 

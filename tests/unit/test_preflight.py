@@ -301,6 +301,20 @@ def test_packing_that_leaks(build):
     ]
 
 
+def test_documents_may_see_each_other(build):
+    """Plain text in pieces, as pretraining has it, was accused of leaking."""
+    rows = [{"text": f"{row['sentence']} {row['translation']}"} for row in yoda.rows("train")[:40]]
+    trainer = build(
+        rows,
+        full=True,
+        packing=True,
+        packing_strategy="wrapped",
+        assistant_only_loss=False,
+        evaluation=[{"text": "A text."}],
+    )
+    assert preflight.check(trainer).codes == []
+
+
 def test_a_frozen_adapter(build, tiny_model, tmp_path):
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -381,6 +395,25 @@ def test_a_generation_config_that_cannot_be_saved(build, tiny_model):
     assert preflight.check(build()).codes == ["generation-config"]
 
 
+@pytest.mark.parametrize(
+    ("metric", "greater", "is_wrong"),
+    [
+        ("eval_loss", True, True),
+        ("eval_loss", None, False),
+        ("perplexity", None, True),  # higher is better, transformers assumes
+        ("eval_mean_token_accuracy", False, True),
+        ("eval_mean_token_accuracy", None, False),
+        ("eval_quality", False, False),
+    ],
+)
+def test_a_metric_that_is_compared_the_wrong_way_round(build, metric, greater, is_wrong):
+    settings = {"metric_for_best_model": metric, "greater_is_better": greater}
+    kept = {"load_best_model_at_end": True, "eval_strategy": "epoch", "save_strategy": "epoch"}
+    expected = ["worst-kept"] if is_wrong else []
+    assert preflight.check(build(**settings, **kept)).codes == expected
+    assert preflight.check(build(**settings)).codes == []  # nothing is kept or stopped by it
+
+
 def test_an_evaluation_that_needs_more_memory_than_there_is(build, monkeypatch):
     from onegpu.preflight import setup
 
@@ -457,6 +490,17 @@ def test_nothing_is_found_in_a_healthy_stream(build, changed, evaluation):
     assert not hasattr(trainer.train_dataset, "__len__")
     assert preflight.check(trainer).codes == []
     assert preflight.check(trainer).codes == [], "the first check used the stream up"
+
+
+def test_a_stream_that_begins_again_has_no_duplicates(build, monkeypatch):
+    """An endless stream gave a warning for each row of its second pass."""
+    from onegpu.preflight import streams, trainer_rows
+
+    for module in (streams, trainer_rows):
+        monkeypatch.setattr(module, "N_OF_STREAM", 100)
+    assert preflight.check(build(PAIRS * 3, streamed=True)).codes == []
+    assert preflight.check(build(MANY + MANY[:50], streamed=True)).codes == ["duplicate-rows"]
+    assert "duplicate-rows" in preflight.check(build(PAIRS[:5] * 20, streamed=True)).codes
 
 
 def test_what_is_planted_in_a_stream_is_found(build):

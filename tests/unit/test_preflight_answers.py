@@ -7,6 +7,8 @@ import random
 import pytest
 
 from onegpu import preflight
+from onegpu.preflight import calls
+from onegpu.preflight.findings import Tally
 
 THINGS = [
     *("oven", "ladder", "pump", "kettle", "drill", "radio", "bicycle", "camera", "heater", "piano"),
@@ -67,6 +69,8 @@ def test_a_guide_is_healthy(tokenizer):
         "Request timed out.",
         "Traceback (most recent call last):\n  File 'x.py'",
         '{"error": {"message": "overloaded", "code": 529}}',
+        '{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}',
+        '{"object": "error", "message": "The model is not loaded", "code": 404}',
         "As the request failed, no text was made.",
         "This model's maximum context length is 8192 tokens.",
         "upstream connect error or disconnect/reset before headers",
@@ -262,6 +266,19 @@ def test_the_same_words_on_nearly_all_answers(tokenizer):
     assert codes(begun, tokenizer) == ["boilerplate"]
 
 
+def test_a_footer_that_counts(tokenizer):
+    """Votes or a ticket made each footer another one."""
+    footer = (
+        "\n\nViews: {n}. Rated by {n} of our readers\n\nNot solved yet? Write to the support team."
+    )
+    (finding,) = preflight.check_data(rows(f"The {{}} is made of steel.{footer}"), tokenizer)
+    assert finding.code == "boilerplate" and "numbers aside" in finding.found
+    filled = (
+        "At noon the {} had a temperature of {n} degrees and a pressure of {n} bar in the hall."
+    )
+    assert codes(rows(filled), tokenizer) == [], "the numbers are the answer"
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -415,6 +432,52 @@ def test_tools_that_are_called_in_the_text(tokenizer, call, is_found):
     found = codes([row("How is it in Oslo?", call, system)], tokenizer)
     assert found == ["unknown-tool"] * is_found
     assert codes([row("How is it?", call, "You call tools.")], tokenizer) == []
+
+
+BOOK = {
+    "name": "book",
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "seats": {"type": "integer"},
+            "class": {"type": "string", "enum": ["first", "second"]},
+            "note": {"type": ["string", "null"]},
+        },
+        "required": ["seats"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "detail"),
+    [
+        ({"class": "first"}, "book, no seats"),
+        ({"seats": "2"}, "book, seats is '2', no integer"),
+        ({"seats": True}, "book, seats is True, no integer"),
+        ({"seats": 2, "class": "third"}, "book, class is 'third', none of its values"),
+        ({"seats": 2, "row": 4}, "book, unknown row"),
+        ({"seats": 2.0, "class": None, "note": 5}, ""),
+        ({"seats": 0, "class": "second"}, ""),
+    ],
+)
+def test_arguments_against_what_a_tool_declares(given, detail):
+    def found(tool):
+        tally = Tally()
+        arguments = calls.Arguments(tally)
+        for place in ("line 1", "line 2"):
+            call = {"type": "function", "function": {"name": "book", "arguments": given}}
+            said = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+            arguments.add({"messages": said, "tools": [tool]}, place=place)
+        arguments.finish()
+        return tally.findings()
+
+    findings = found({"type": "function", "function": BOOK})
+    assert findings.codes == ["unknown-tool"] * bool(detail)
+    if detail:
+        assert findings[0].found == "2 rows call a tool with other arguments than it declares"
+        assert findings[0].where == f"line 1: {detail}; line 2: {detail}"
+    parameters = {"seats": {"type": "int", "description": "how many"}}
+    assert found({"name": "book", "parameters": parameters}) == [], "no JSON Schema"
 
 
 # Whose answers -------------------------------------------------------------------------------

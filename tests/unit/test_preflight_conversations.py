@@ -153,6 +153,35 @@ def test_rows_are_read_as_trl_converts_them():
         assert row == before
 
 
+def test_the_texts_of_rows_that_must_be_converted(of_family):
+    """Nothing but the format was found, and after the conversion the rest."""
+    failed = "Error code: 429 - Too many requests"
+    formats = [
+        lambda asked, said: {"instruction": asked, "input": "", "output": said},
+        lambda asked, said: {"question": asked, "answer": said},
+        lambda asked, said: {"id": 1, "prompt": asked, "response": said},
+        lambda asked, said: {
+            "conversations": [{"from": "human", "value": asked}, {"from": "gpt", "value": said}]
+        },
+    ]
+    for write, code in zip(formats, ["unknown-columns"] * 3 + ["unknown-roles"], strict=True):
+        rows = [write(f"Who wrote book {n}?", f"Author {n} did.") for n in range(10)]
+        assert preflight.check_data(rows, of_family("qwen3")).codes == [code]
+        rows += [write(f"When was book {n} written?", failed) for n in range(3)]
+        found = preflight.check_data(rows, of_family("qwen3")).codes
+        assert found == [code, "error-messages"]
+
+
+def test_the_texts_of_rows_that_a_template_does_not_write(of_family):
+    """It leaves out the tools, so nothing was said of the calls."""
+    rows = [with_call(arguments={"door": f"number {n}"}) for n in range(3)]
+    findings = preflight.check_data(rows, of_family("smollm2"))
+    assert findings.codes == ["left-out", "unknown-tool"]
+    assert "room_heat, unknown door" in findings[1].where
+    right = [with_call(arguments={"room": f"number {n}"}) for n in range(3)]
+    assert preflight.check_data(right, of_family("smollm2")).codes == ["left-out"]
+
+
 def test_a_system_prompt_in_a_column_of_its_own(of_family):
     """ShareGPT has one beside the conversation, and trl trains without it."""
     turns = [user("a"), assistant("b")]

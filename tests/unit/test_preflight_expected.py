@@ -581,6 +581,75 @@ def test_a_template_whose_user_turns_have_an_end_of_their_own(tokenizer):
     assert "template-twice" in preflight.check_data([{"messages": turns}], mine).codes
 
 
+# Noise and references ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(None, []), (15, []), (500, ["loss-too-high"])])
+def test_noise_that_drowns_the_embeddings(build, alpha, expected):
+    found = preflight.check(build(neftune_noise_alpha=alpha))
+    assert found.codes == expected
+    if found:
+        assert "NEFTune's noise is" in found[0].found
+
+
+@pytest.fixture
+def prefer(tiny_model, tokenizer, tmp_path):
+    """Return a function that builds a trainer of preferences with a reference."""
+    from datasets import Dataset
+
+    def prefer(kind, reference=None, *, adapter=None):
+        import trl
+
+        rows = []
+        for number, pair in enumerate(PAIRS):
+            bad = [{"role": "assistant", "content": f"No, not {number}."}]
+            both = {"chosen": pair["completion"], "rejected": bad}
+            one = {"completion": both["rejected" if number % 2 else "chosen"]}
+            one["label"] = number % 2 == 0
+            rows.append({"prompt": pair["prompt"], **(both if kind == "DPO" else one)})
+        config = getattr(trl, f"{kind}Config")(
+            str(tmp_path), use_cpu=True, bf16=False, report_to="none", learning_rate=1e-5
+        )
+        return getattr(trl, f"{kind}Trainer")(
+            copy.deepcopy(tiny_model),
+            reference,
+            config,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            peft_config=adapter,
+        )
+
+    return prefer
+
+
+def is_accused(trainer):
+    return "reference-differs" in codes(trainer)
+
+
+@pytest.mark.parametrize("kind", ["DPO", "KTO"])
+def test_a_reference_that_is_another_model(prefer, tiny_model, kind):
+    import torch
+
+    assert not is_accused(prefer(kind, copy.deepcopy(tiny_model)))
+    assert not is_accused(prefer(kind, copy.deepcopy(tiny_model).bfloat16()))
+    other = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.copy_(weight.flip(0))
+    assert is_accused(prefer(kind, other))
+
+
+def test_references_of_adapters(prefer, tiny_model):
+    """PiSSA takes the largest part out of the base, which is no reference without it."""
+    from peft import LoraConfig, PromptTuningConfig
+
+    assert not is_accused(prefer("DPO", adapter=LoraConfig(**recipe.lora_settings())))
+    prompts = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    assert not is_accused(prefer("DPO", adapter=prompts))
+    pissa = LoraConfig(**recipe.lora_settings(), init_lora_weights="pissa")
+    assert is_accused(prefer("DPO", adapter=pissa))
+
+
 # Rewards ----------------------------------------------------------------------------------------
 
 

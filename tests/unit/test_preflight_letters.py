@@ -72,6 +72,33 @@ def test_answers_that_were_cut_at_a_limit(tokenizer):
     assert codes(asked([*ended, *short]), tokenizer) == []
 
 
+def test_answers_that_lack_their_first_letter(tokenizer):
+    starts = [
+        "Wash it",
+        "Polish it",
+        "Bring it",
+        "Never wash it",
+        "Keep it",
+        "Give it",
+        "Look at it",
+    ]
+    whole = [f"{starts[n % 7]} with {n} friends. The {THINGS[n % 10]} likes it." for n in range(28)]
+    (one,) = found(asked([answer[1:] for answer in whole]), tokenizer)
+    assert (one.code, one.found[:18]) == ("answers-cut", "28 of 28 answers s")
+    assert codes(asked([answer.lower() for answer in whole]), tokenizer) == []
+    slang = [f"{answer[1:9]} {' '.join(w[1:] for w in answer.split())}" for answer in whole]
+    assert codes(asked(slang), tokenizer) == [], "other words lack letters, too"
+
+
+def test_thoughts_that_are_cut(tokenizer):
+    thoughts = [f"<think>\nThe {t} has {n} parts." for n, t in enumerate(THINGS)]
+    whole = [f"{thought}\n</think>\n\n{n}" for n, thought in enumerate(thoughts)]
+    (one,) = found(asked([*whole[2:], *thoughts[:2]]), tokenizer)
+    assert (one.code, one.found[:18]) == ("answers-cut", "2 of 10 answers en")
+    named = [f"Write <think> {n} times, and nothing after it." for n in range(10)]
+    assert codes(asked([*whole, *named]), tokenizer) == []
+
+
 @pytest.mark.parametrize("which", ["rejected", "chosen"])
 def test_answers_of_one_kind_that_a_limit_cut(tokenizer, which):
     def pairs(*answers):
@@ -182,6 +209,16 @@ def test_accents_that_were_lost(tokenizer):
 def test_answers_in_another_language_or_form_are_healthy(tokenizer, question, answer):
     data = [row(question.format(n), f"{n}: {answer.format(n)}") for n in range(40)]
     assert "letters-lost" not in codes(data, tokenizer)
+
+
+def test_letters_that_became_question_marks(tokenizer):
+    """As `text.encode("ascii", "replace")` writes them."""
+    lost = french(lambda answer: answer.encode("ascii", "replace").decode())
+    (one,) = found(lost, tokenizer)
+    assert one.code == "letters-lost" and "question marks in place of letters" in one.found
+    shown = ["isn't it?", "a?b:c", "/look?name=x", "x?.y", "colou?r", "Who?! Me?", "what?no"]
+    odd = [row(f"Which {n}?", f"Here: {shown[n % 7]} and {THINGS[n % 10]} {n}") for n in range(35)]
+    assert codes(odd, tokenizer) == []
 
 
 HEBREW = "הספרים של המלך עומדים על השולחן בתוך הארון"

@@ -345,9 +345,20 @@ def test_an_error_becomes_a_finding(build):
     assert (found.code, found.where) == ("step-fails", "RuntimeError: no loss today")
 
 
-def test_rates_below_a_millionth_are_not_judged(build, tiny_model):
-    small = build(model=tiny_model.bfloat16(), full=True, learning_rate=5e-7)
-    assert codes(small) == []
+@pytest.mark.parametrize(("n_epochs", "expected"), [(1, ["learning-rate"]), (1000, [])])
+def test_rates_below_a_millionth_may_be_enough_for_a_long_run(build, n_epochs, expected):
+    assert codes(build(full=True, learning_rate=5e-7, num_train_epochs=n_epochs)) == expected
+
+
+def test_a_rate_that_is_squared_by_its_schedule(build):
+    """The function of LambdaLR returns a factor; this one returned the rate."""
+    trainer = build(full=True, max_steps=1000)
+    for base, factor, is_wrong in ((5e-4, 5e-4, True), (1.0, 1e-4, False), (5e-5, 1.0, False)):
+        trainer.optimizer = torch.optim.AdamW(trainable(trainer.model), lr=base)
+        trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+            trainer.optimizer, lambda step, factor=factor: factor * min(1, (step + 1) / 5)
+        )
+        assert codes(trainer) == (["learning-rate"] if is_wrong else [])
 
 
 def test_what_is_too_large_is_left_out(build, monkeypatch):

@@ -146,6 +146,13 @@ def test_a_prompt_that_merges_with_its_answer(tokenizer, prompt, completion, exp
     assert merges == bool(expected)
 
 
+def test_one_prompt_of_many_that_merges_is_healthy(tokenizer):
+    rows = [{"prompt": f"Capital {n}:", "completion": f" City {n}"} for n in range(100)]
+    merging = {"prompt": "Capital: ", "completion": "Vienna"}
+    assert "prompt-merges" not in found([*rows, merging], tokenizer).codes
+    assert "prompt-merges" in found([*rows, merging, merging, merging], tokenizer).codes
+
+
 def test_a_prompt_that_is_no_text_merges_with_nothing(tokenizer):
     assert "unreadable" in found([{"prompt": "\ud83d", "completion": "a"}], tokenizer).codes
     asked = {"prompt": "Why?", "chosen": row("So.")["completion"], "rejected": "No."}
@@ -272,6 +279,22 @@ def test_files_that_load_dataset_reads_differently(tokenizer, tmp_path, name, te
     if options:
         assert loaded() != ours
         assert all(key in findings[0].where for key in options)
+
+
+def test_rows_that_a_quote_swallows(tokenizer, tmp_path):
+    """Of two quotes that were not doubled, each closed the other one: all could be read."""
+    lines = [f"{n},What is {n} + 1?,It is {n + 1}." for n in range(100, 140)]
+    open_, close = '90,How wide?,"It is wide.', '91,How high?,It is 24"'
+    text = "\n".join(
+        ["id,prompt,completion", *lines[:20], open_, *lines[20:25], close, *lines[25:]]
+    )
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    (one,) = [f for f in found(path, tokenizer) if f.code == "unreadable"]
+    assert "a cell holds 6 further lines" in one.where
+    poem = "line one, two, three\nfour, five, six\nseven, eight, nine\nten"
+    path.write_text("\n".join(["id,prompt,completion", *lines, f'90,Write a poem,"{poem}"']))
+    assert "unreadable" not in found(path, tokenizer).codes
 
 
 def test_an_answer_of_characters_without_width_is_empty(tokenizer):

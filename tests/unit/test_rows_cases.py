@@ -143,6 +143,13 @@ def test_what_a_quote_swallows_is_named(tmp_path):
     )
 
 
+def test_two_tables_in_one_file(tmp_path):
+    """The header of the second one became a row."""
+    found = read(tmp_path, "x.csv", "a,b\n1,2\na,b\n3,4\n")
+    assert found == "line 3: the header again, of another file: remove this line"
+    assert read(tmp_path, "x.csv", "a\nb\na\n") == [{"a": "b"}, {"a": "a"}]
+
+
 def test_a_file_of_windows_says_what_it_seems_to_be(tmp_path):
     text = "question;answer\r\nDas ist größer.;50 €\r\n"
     found = read(tmp_path, "x.csv", text.encode("cp1252"))
