@@ -13,7 +13,10 @@ PAIRS = (  # two texts, and the share of their trigrams that both have
     ("banana", "bananas", 3 / 4),  # ban, ana, nan; nas
     ("robot", "drum", 0.0),
 )
-TRUTH = "On level 1 a full tank lasts 36 hours, on level 2 it lasts 20 hours and on level 3 11 hours."
+TRUTH = (
+    "On level 1 a full tank lasts 36 hours, on level 2 it lasts 20 hours "
+    "and on level 3 it lasts 11 hours."
+)
 HOURS = re.compile(r"(\d+) hours")
 LOGS = (  # what an agent's log holds, and the call that it stands for
     ('{"tool": "order_part", "input": "{\\"part\\": \\"fan\\", \\"quantity\\": 2}"}', 2),

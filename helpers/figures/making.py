@@ -39,7 +39,7 @@ def rows_pipeline(
         ("Documents", "data", f"{n_documents} read"),
         ("Writer", "plain", "one of three"),
         ("Candidates", "data", f"{n_kept + n_rejected} rows"),
-        ("Filters", "plain", "nine of them"),
+        ("Filters", "plain", "each has a reason"),
         ("Rows", "data", f"{n_kept} kept"),
     )
     boxes = [

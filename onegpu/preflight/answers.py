@@ -106,13 +106,13 @@ class Answers:
         """Add what only all rows together show."""
         documents.examine(self._documents, self._tally)
         letters.examine([("", text) for text in self._documents], self._tokenizer, self._tally)
+        self._arguments.finish()
         if self._only is not None:
             if self._n_rows >= N_SAME:
                 self._tally.state("one-answer", repr(self._only[:SHORT]))
             return
         self._json.finish()
         self._remains.finish()
-        self._arguments.finish()
         self._finish_together()
         self._finish_lengths()
         self._finish_forms()

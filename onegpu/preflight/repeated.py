@@ -33,12 +33,15 @@ def examine(answers: Sequence[str], tally: Tally) -> None:
 
 
 def _shared(answers: Sequence[str], tally: Tally, *, n_exact: int = 0) -> bool:
-    """Add words that nearly all answers share to a tally; return whether there are any.
+    """Look for words that nearly all answers share, and add them to a tally.
 
     Args:
         answers: Without white space around them.
         tally: Where findings go.
         n_exact: How many characters at the very end, or beginning, have no number among them.
+
+    Returns:
+        Whether there are any.
     """
     is_found = False
     ways = {"end": [answer[::-1] for answer in answers], "begin": answers}

@@ -73,20 +73,14 @@ def test_answers_that_were_cut_at_a_limit(tokenizer):
 
 
 def test_answers_that_lack_their_first_letter(tokenizer):
-    starts = [
-        "Wash it",
-        "Polish it",
-        "Bring it",
-        "Never wash it",
-        "Keep it",
-        "Give it",
-        "Look at it",
+    starts = ["Polish", "Keep", "Give", "Look", "Remove", "Replace", "Follow"]
+    whole = [
+        f"{starts[n % 7]} it with {n} friends. The {THINGS[n % 10]} likes it." for n in range(28)
     ]
-    whole = [f"{starts[n % 7]} with {n} friends. The {THINGS[n % 10]} likes it." for n in range(28)]
     (one,) = found(asked([answer[1:] for answer in whole]), tokenizer)
     assert (one.code, one.found[:18]) == ("answers-cut", "28 of 28 answers s")
     assert codes(asked([answer.lower() for answer in whole]), tokenizer) == []
-    slang = [f"{answer[1:9]} {' '.join(w[1:] for w in answer.split())}" for answer in whole]
+    slang = [answer[1:].replace(" it ", " ooking ", 1) for answer in whole]
     assert codes(asked(slang), tokenizer) == [], "other words lack letters, too"
 
 
