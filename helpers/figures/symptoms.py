@@ -139,6 +139,7 @@ SYMPTOMS = {  # with and without an error: what you see, and what to read, the l
             "new-tokens-untrained",
             "packing-leaks",
             "padding-side",
+            "worst-kept",
         ),
         "It learned the flaws of your data": (
             "one-answer",
@@ -187,6 +188,7 @@ SYMPTOMS = {  # with and without an error: what you see, and what to read, the l
             "label-not-bool",
             "labels-one-sided",
             "rewards-equal",
+            "reference-differs",
         ),
         "The score is too good, or near zero": (
             "train-test-overlap",
