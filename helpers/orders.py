@@ -49,8 +49,6 @@ def parts() -> list[dict[str, str]]:
 
     Returns:
         Ten rows with `part`, `number`, `price in euros`, `model` and `in stock`.
-
-    Taught in: notebooks/08_data.ipynb
     """
     text = (files("helpers") / "data/documents/parts.csv").read_text("utf-8")
     return list(csv.DictReader(text.splitlines()))
@@ -97,8 +95,6 @@ def constrained(messages: list[dict[str, str]]) -> dict[str, Any]:
 
     Returns:
         The body, with the tool's JSON schema, from which the server makes a grammar.
-
-    Taught in: notebooks/08_data.ipynb
     """
     schema = {
         "type": "object",
